@@ -1,0 +1,33 @@
+package call
+
+import (
+	"context"
+	"time"
+)
+
+// Options is what a caller says about one call, over everything configured.
+// The zero value says nothing.
+type Options struct {
+	// Idempotent marks the call as safe to repeat, whatever its method.
+	Idempotent bool
+	// Attempts bounds the tries of this call, the first one included. Default:
+	// the policy's. 1 means no retry.
+	Attempts int
+	// Timeout bounds the call. Default: the policy's; a negative value leaves
+	// the call to the context's deadline alone.
+	Timeout time.Duration
+}
+
+type optionsKey struct{}
+
+// With returns a context whose calls go out with these options. Options of an
+// outer With are replaced as a whole.
+func With(ctx context.Context, o Options) context.Context {
+	return context.WithValue(ctx, optionsKey{}, o)
+}
+
+// OptionsFrom returns what With put into the context, else the zero Options.
+func OptionsFrom(ctx context.Context) Options {
+	o, _ := ctx.Value(optionsKey{}).(Options)
+	return o
+}

@@ -1,0 +1,44 @@
+package discovery
+
+import (
+	"context"
+	"time"
+)
+
+// Registration is an instance that announces itself.
+type Registration struct {
+	// Service is the logical name others call it by. Required.
+	Service string
+	// Instance describes this copy. ID and Address are required.
+	Instance Instance
+	// TTL is how long the registration stays healthy without a sign of life;
+	// the registrar gives one three times as often. Default 15 s.
+	TTL time.Duration
+	// DeregisterAfter is how long an instance may be without a sign of life
+	// before it is forgotten. Default 10 min; Consul's least is 1 min.
+	DeregisterAfter time.Duration
+	// CheckHTTP and CheckGRPC, if set, let the registry probe the instance
+	// instead of waiting for its signs of life: a URL, or "host:port[/service]".
+	CheckHTTP, CheckGRPC string
+	// CheckInterval is the pause between two probes. Default 5 s.
+	CheckInterval time.Duration
+	// MeshNative says that the instance itself speaks the mesh's mTLS.
+	MeshNative bool
+}
+
+// Registrar makes instances known.
+//
+// Register returns when the instance is registered for the first time, or with
+// an error when ctx ends before or the registry will never accept it. From then
+// on the registrar keeps it registered, however often the registry forgets,
+// until Deregister.
+type Registrar interface {
+	Register(ctx context.Context, r Registration) (Registered, error)
+}
+
+// Registered is an instance that is being kept registered.
+type Registered interface {
+	// Deregister removes the instance and stops keeping it. It returns when
+	// the registry has confirmed or ctx ends; a second call does nothing.
+	Deregister(ctx context.Context) error
+}
