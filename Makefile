@@ -1,0 +1,123 @@
+# `make` before every push; `make test` is what CI runs. `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-print-directory
+
+# No version stamp: a clone that belongs to another user must build too.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
+# Slow builds are kept across clones, keyed by version; as os.UserCacheDir has it.
+CACHE := $(or $(XDG_CACHE_HOME),$(if $(filter Darwin,$(shell uname)),$(HOME)/Library/Caches,$(HOME)/.cache))/innermesh
+
+# A linter reads only what its own Go version knows, hence both in the key.
+LINT := $(CACHE)/golangci-lint-$(shell awk '$$1 ~ "golangci-lint/v2$$" {print $$2}' tools/lint/go.mod)-$(shell go env GOVERSION)/golangci-lint
+
+MODULES := $(sort $(patsubst ./%,%,$(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path '*/testdata/*')))))
+# Modules with code of our own; under tools/ there are only pins.
+OWN      := $(filter-out tools/%,$(MODULES))
+PKG      ?= ./...
+BENCH    ?= ./mesh/...
+COUNT    ?= 1
+BASE     ?= main
+FUZZTIME ?= 1m
+TIMEOUT  ?= 15m
+
+.PHONY: all
+all: build short lint ## Build, short tests under the race detector, lint: before every push
+
+.PHONY: help
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Compile everything
+	@for m in $(OWN); do go -C $$m build ./...; done
+
+.PHONY: short
+short: ## Short tests with -race, in random order
+	go test -race -shuffle=on -short $(PKG)
+
+.PHONY: unit
+unit: ## All tests that need no Consul server (with one at hand they use it)
+	go test -race -shuffle=on -timeout $(TIMEOUT) $(PKG)
+
+.PHONY: integration
+integration: consul ## The tests of the packages that use a real Consul, builds it first
+	INNERMESH_REQUIRE_CONSUL=1 go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) \
+		$$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/internal\/consultest/ {print $$1}')
+
+# The two slow builds go first and together: each has stretches on one core.
+# Tests run once, Consul included, rather than once as unit and once more as integration.
+.PHONY: test
+test: ## Everything: tidy, vet, lint, all tests on a real Consul, examples; what CI runs
+	@$(MAKE) -j2 consul lint-tool
+	@$(MAKE) tidy
+	@$(MAKE) vet
+	@$(MAKE) lint
+	@$(MAKE) examples
+	@for m in $(filter-out .,$(OWN)); do (set -x; go -C $$m test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
+	INNERMESH_REQUIRE_CONSUL=1 go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
+
+.PHONY: tidy
+tidy: ## Check that every go.mod says what its module needs
+	@for m in $(MODULES); do \
+		go -C $$m mod tidy -diff || { echo "$$m/go.mod: run 'go -C $$m mod tidy'" >&2; exit 1; }; \
+	done
+
+.PHONY: vet
+vet: ## go vet
+	@for m in $(OWN); do (set -x; go -C $$m vet ./...); done
+
+.PHONY: lint
+lint: lint-tool ## golangci-lint, see .golangci.yml
+	@for m in $(OWN); do (cd $$m && set -x && "$(LINT)" run --config "$(CURDIR)/.golangci.yml" ./...); done
+
+.PHONY: fix
+fix: lint-tool ## Modernize, format, sort imports
+	@for m in $(OWN); do (cd $$m && go fix ./... && "$(LINT)" fmt --config "$(CURDIR)/.golangci.yml" ./...); done
+
+.PHONY: examples
+examples: ## Run the example programs that need nothing but Go
+	@for p in $(wildcard examples/quickstart); do (set -x; go run ./$$p </dev/null); done
+
+.PHONY: bench
+bench: ## Time and allocations of a call, beside the same call without the mesh
+	go test -run '^$$' -bench . -benchmem -count=$(COUNT) $(BENCH)
+
+# Both sides run here and now: numbers from another machine or day mean nothing.
+.PHONY: bench-diff
+bench-diff: COUNT = 6
+bench-diff: ## The benchmarks of BASE (default main) against the working tree
+	@dir=$$(mktemp -d); trap 'git worktree remove --force "$$dir/base" || true; rm -rf "$$dir"' EXIT; \
+	git worktree add --quiet --detach "$$dir/base" "$(BASE)"; \
+	go -C "$$dir/base" test -run '^$$' -bench . -benchmem -count=$(COUNT) $(BENCH) >"$$dir/old"; \
+	go test -run '^$$' -bench . -benchmem -count=$(COUNT) $(BENCH) >"$$dir/new"; \
+	go tool -modfile=tools/bench/go.mod benchstat "$(BASE)=$$dir/old" "here=$$dir/new"
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZTIME (default 1m); crashers land in testdata
+	@go test -list '^Fuzz' $(PKG) | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
+	while read -r pkg target; do \
+		(set -x; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null); \
+	done
+
+.PHONY: consul
+consul: ## Build the Consul server for tests into the cache, once; prints where it is
+	@go run ./internal/consultest/build
+
+.PHONY: lint-tool
+lint-tool: $(LINT)
+# The name tells concurrent builds apart; the rename makes the result whole.
+$(LINT):
+	@echo "building $(@F) into $(@D), once"
+	@mkdir -p "$(@D)"
+	@go build -C tools/lint -o "$@.$$$$" github.com/golangci/golangci-lint/v2/cmd/golangci-lint && mv "$@.$$$$" "$@"
+
+.PHONY: clean
+clean: ## Remove what tests and benchmarks left behind; cached tools stay
+	@rm -rf bin .cache
+	@find . -type f \( -name '*.test' -o -name '*.out' -o -name '*.prof' \) -not -path './.git/*' -delete
+	@go clean -testcache
