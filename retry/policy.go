@@ -1,0 +1,106 @@
+package retry
+
+import (
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/innermesh/innermesh/call"
+)
+
+// Why a call that might have been tried again was not. They stand beside the
+// cause in the call's error and are found with [errors.Is].
+var (
+	// ErrBudget: the destination's retry budget is spent. Too much of the
+	// traffic fails for retries to help.
+	ErrBudget = errors.New("retry budget spent")
+	// ErrNoTime: the wait before the next attempt would outlast the call.
+	ErrNoTime = errors.New("no time left for another attempt")
+	// ErrUnsafe: the attempt may have been carried out, and the call is not
+	// known to be safe to repeat.
+	ErrUnsafe = errors.New("not safe to repeat: give the call an Idempotency-Key, or mark it idempotent")
+	// ErrAttempts: all attempts were used.
+	ErrAttempts = errors.New("all attempts used")
+	// ErrPushback: the instance asked for more patience than there is.
+	ErrPushback = errors.New("the instance asked not to be tried again yet")
+)
+
+// Policy decides about retries to one destination. It is immutable and safe for
+// concurrent use.
+type Policy struct {
+	o      Options
+	budget *Budget
+}
+
+// New returns a policy that draws on budget.
+func New(o Options, budget *Budget) *Policy {
+	return &Policy{o: o.withDefaults(), budget: budget}
+}
+
+// patience is the longest an instance may make us wait.
+const patience = time.Second
+
+// Next says how long to wait before the call is tried again after an attempt
+// ended with out. left is how much time the call has, a negative value meaning
+// no bound; fresh says that an instance is there which was not tried yet. An
+// error says why it is not tried again; nil stands with out when nothing calls
+// for another attempt.
+//
+// What never left is tried again at once if there is another instance, and costs
+// nothing of the budget: it has put no load on anybody.
+func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, fresh bool) (wait time.Duration, again bool, why error) {
+	switch {
+	case !out.Reason.Passing() && !(out.Reason == call.Throttled && out.RetryAfter > 0):
+		return 0, false, nil
+	case !c.Repeatable(out.Sent):
+		return 0, false, ErrUnsafe
+	case out.NoRetry || out.RetryAfter > patience:
+		return 0, false, ErrPushback
+	case c.Attempts >= p.attempts(c) && !(c.WaitForReady && out.Sent == call.NotSent):
+		return 0, false, p.exhausted(c)
+	}
+	if !(out.Sent == call.NotSent && fresh) {
+		wait = max(p.wait(c.Attempts), out.RetryAfter)
+	}
+	if left >= 0 && wait >= left {
+		return 0, false, ErrNoTime
+	}
+	if out.Sent != call.NotSent && !p.budget.Withdraw(now) {
+		return 0, false, ErrBudget
+	}
+	return wait, true, nil
+}
+
+func (p *Policy) attempts(c *call.Call) int {
+	if c.Options.Attempts > 0 {
+		return c.Options.Attempts
+	}
+	return p.o.Attempts
+}
+
+// exhausted is silent when no retry was wanted in the first place.
+func (p *Policy) exhausted(c *call.Call) error {
+	if p.attempts(c) == 1 {
+		return nil
+	}
+	return ErrAttempts
+}
+
+// wait draws the pause after the given number of attempts, with full jitter
+// (AWS Architecture Blog, "Exponential Backoff And Jitter"): evenly from zero
+// to Base·2ⁿ⁻¹, at most Max.
+func (p *Policy) wait(attempts int) time.Duration {
+	b := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(p.o.Base/2), // ± all of the half is zero to the whole
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(p.o.Max/2),
+		backoff.WithMaxElapsedTime(0),
+	)
+	wait := b.NextBackOff()
+	for range min(attempts-1, 30) {
+		wait = b.NextBackOff()
+	}
+	return wait
+}
