@@ -1,0 +1,97 @@
+package policy
+
+import "strings"
+
+// Retry says when a failed attempt is followed by another one. Whether that is
+// harmless is never configured away: an attempt that may have been carried out
+// is repeated only if the call is idempotent.
+type Retry struct {
+	// Attempts counts all tries of a call, the first one included: 1 means no
+	// retry, 5 is the most.
+	// Default: 3. Example: 2.
+	Attempts int     `json:"attempts,omitzero"`
+	Backoff  Backoff `json:"backoff,omitzero"`
+	Budget   Budget  `json:"budget,omitzero"`
+	// Methods lists the gRPC methods that are idempotent, each as
+	// "/package.Service/Method" or, for all of a service,
+	// "/package.Service/*". The list replaces that of the layer below; an empty
+	// one says that there is none. HTTP needs no list: its methods tell.
+	// Default: []. Example: ["/stock.v1.Stock/Get", "/prices.v1.Prices/*"].
+	Methods []string `json:"methods,omitzero"`
+	// ReplayBytes is how much of a request body is kept in memory to be sent
+	// again when the request can not rewind it; a longer body is not sent twice.
+	// -1 keeps nothing; 16777216 (16 MiB) is the most.
+	// Default: 65536. Example: 262144.
+	ReplayBytes int `json:"replayBytes,omitzero"`
+}
+
+// Backoff is the wait before another attempt: a random time between zero and
+// base, the upper bound doubled with each further attempt until it is max
+// ("full jitter").
+type Backoff struct {
+	// Base is the longest wait before the second attempt. "off" means no wait
+	// at all. It must not be above max.
+	// Default: 25ms. Example: "50ms".
+	Base Duration `json:"base,omitzero"`
+	// Max is the longest wait before any attempt. It can not be off.
+	// Default: 250ms. Example: "1s".
+	Max Duration `json:"max,omitzero"`
+}
+
+// Budget bounds all retries towards a service together, so that retries do
+// not bury a service that is already in trouble. When it is spent, calls fail
+// with their first error; first attempts are never held back.
+type Budget struct {
+	// Ratio is how many retries are allowed for each call, above 0 and at most
+	// 1, counted over the last 10 seconds. -1 switches the budget off.
+	// Default: 0.2. Example: 0.1.
+	Ratio float64 `json:"ratio,omitzero"`
+	// Floor is how many retries a second are allowed however few the calls
+	// are, at most 1000. Each process has its own, so the floors of a large
+	// fleet add up. -1 means none.
+	// Default: 1. Example: 0.5.
+	Floor float64 `json:"floor,omitzero"`
+}
+
+const (
+	maxAttempts = 5
+	maxReplay   = 16 << 20
+	maxFloor    = 1000
+)
+
+// Idempotent says whether Methods names this full gRPC method.
+func (r Retry) Idempotent(method string) bool {
+	for _, m := range r.Methods {
+		if service, all := strings.CutSuffix(m, "*"); m == method || all && strings.HasPrefix(method, service) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Retry) check(c *checker) {
+	c.that(r.Attempts >= 0 && r.Attempts <= maxAttempts, "retry.attempts", "%d is out of range: must be 1 (no retry) to %d", r.Attempts, maxAttempts)
+	c.that(r.Backoff.Max >= 0, "retry.backoff.max", "can not be off: give a duration above zero, or switch retry.backoff.base off to retry at once")
+	if r.Backoff.Base > 0 && r.Backoff.Max > 0 {
+		c.that(r.Backoff.Base <= r.Backoff.Max, "retry.backoff.base", "%s is too long: must not be above %s, which is %s",
+			r.Backoff.Base, c.name("retry.backoff.max"), r.Backoff.Max)
+	}
+	c.ratio("retry.budget.ratio", r.Budget.Ratio)
+	c.that(within(r.Budget.Floor, maxFloor), "retry.budget.floor", "%v is out of range: must be above 0 and at most %d retries a second, or -1 for none", r.Budget.Floor, maxFloor)
+	for i, m := range r.Methods {
+		c.that(fullMethod(m), element("retry.methods", i), `%s is not a gRPC method: write "/package.Service/Method", or "/package.Service/*" for all of a service`, quote(m))
+	}
+	c.that(r.ReplayBytes <= maxReplay, "retry.replayBytes", "%d is too large: must be at most %d, or -1 for none", r.ReplayBytes, maxReplay)
+}
+
+// fullMethod says whether s has the form "/service/method" or "/service/*".
+func fullMethod(s string) bool {
+	rest, rooted := strings.CutPrefix(s, "/")
+	service, method, _ := strings.Cut(rest, "/")
+	return rooted && plain(service) && (method == "*" || plain(method))
+}
+
+func plain(s string) bool {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == '*' }
+	return s != "" && !strings.ContainsFunc(s, odd)
+}

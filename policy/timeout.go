@@ -1,0 +1,43 @@
+package policy
+
+// Timeout bounds how long a call may take. The caller's own deadline always
+// wins when it is earlier.
+type Timeout struct {
+	// Total bounds the whole call: all attempts, the waits between them and the
+	// reading of the body. "off" leaves that to the caller's deadline. Streams
+	// are bounded by the caller's deadline alone.
+	// Default: 15s. Example: "2s".
+	Total Duration `json:"total,omitzero"`
+	// PerTry bounds one attempt, so that time is left for another. It must be
+	// shorter than total. "off" gives each attempt all the time that is left.
+	// Default: half of total; off if total is off or attempts is 1. Example: "800ms".
+	PerTry Duration `json:"perTry,omitzero"`
+	// Connect bounds making a connection, the TLS handshake included. It can
+	// not be off. Raise it towards 5s for instances in another region.
+	// Default: 1s. Example: "3s".
+	Connect Duration `json:"connect,omitzero"`
+}
+
+func (t Timeout) check(c *checker) {
+	if t.Total > 0 && t.PerTry > 0 {
+		c.that(t.PerTry < t.Total, "timeout.perTry", "%s leaves no time for another attempt: must be less than %s, which is %s",
+			t.PerTry, c.name("timeout.total"), t.Total)
+	}
+	c.that(t.Connect >= 0, "timeout.connect", "can not be off: give a duration above zero")
+}
+
+// perTry is the time of one attempt when nobody set it, and why it is that.
+func (s Service) perTry() (d Duration, why string) {
+	switch {
+	case s.Timeout.Total == 0:
+		return 0, ""
+	case s.Timeout.Total < 0:
+		return Off, "off like timeout.total"
+	case s.Retry.Attempts == 1:
+		return Off, "off as retry.attempts is 1"
+	case s.Timeout.Total < 2:
+		return Off, "off as timeout.total is too short to be split"
+	default:
+		return s.Timeout.Total / 2, "half of timeout.total"
+	}
+}

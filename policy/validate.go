@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Validate reports all mistakes at once, each a [Fault] with the path of its
+// field, joined as [errors.Join] does. Fields that say nothing are right; what
+// two fields say is compared only if both are said here, so validate the
+// merged policy too: see [Effective.Validate].
+func (s Service) Validate() error {
+	var c checker
+	s.check(&c)
+	return c.err()
+}
+
+func (s Service) check(c *checker) {
+	s.Timeout.check(c)
+	s.Retry.check(c)
+	s.Balancer.check(c)
+	s.Breaker.check(c)
+	s.HTTP.check(c)
+}
+
+// checker collects the faults of a policy.
+type checker struct {
+	faults []Fault
+	// origin says who set a field. Nil when that is not known.
+	origin func(path string) string
+}
+
+func (c *checker) err() error {
+	errs := make([]error, len(c.faults))
+	for i, f := range c.faults {
+		errs[i] = f
+	}
+	return errors.Join(errs...)
+}
+
+// that notes a fault unless ok.
+func (c *checker) that(ok bool, path, format string, args ...any) {
+	if ok {
+		return
+	}
+	f := Fault{Path: path, Message: fmt.Sprintf(format, args...)}
+	if c.origin != nil {
+		f.Message += fmt.Sprintf(" (set by %s)", quote(c.origin(path)))
+	}
+	c.faults = append(c.faults, f)
+}
+
+// name is how a message speaks of another field.
+func (c *checker) name(path string) string {
+	if c.origin == nil {
+		return path
+	}
+	return fmt.Sprintf("%s (set by %s)", path, quote(c.origin(path)))
+}
+
+func (c *checker) ratio(path string, r float64) {
+	c.that(within(r, 1), path, "%v is out of range: must be above 0 and at most 1, or -1 for off", r)
+}
+
+func (c *checker) oneOf(path, value string, allowed ...string) {
+	c.that(value == "" || slices.Contains(allowed, value), path, "%s is not known: must be %s", quote(value), either(allowed))
+}
+
+// within says whether v is unsaid, off, or above zero and at most limit.
+// Infinity and the negative zero have no place in a document, so they are
+// refused in code as well.
+func within(v, limit float64) bool {
+	if v == 0 {
+		return !math.Signbit(v)
+	}
+	return v <= limit && !math.IsInf(v, -1)
+}
+
+func either(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = quote(w)
+	}
+	return strings.Join(quoted, " or ")
+}
