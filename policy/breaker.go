@@ -44,9 +44,9 @@ func (b Breaker) Off() bool {
 }
 
 func (b Breaker) check(c *checker) {
-	c.that(b.Failures <= maxCount, "breaker.failures", "%d is too large: must be 1 to %d, or -1 for off", b.Failures, maxCount)
+	c.thatf(b.Failures <= maxCount, "breaker.failures", "%d is too large: must be 1 to %d, or -1 for off", b.Failures, maxCount)
 	c.ratio("breaker.failureRatio", b.FailureRatio)
-	c.that(b.MinRequests >= 0 && b.MinRequests <= maxCount, "breaker.minRequests", "%d is out of range: must be 1 to %d", b.MinRequests, maxCount)
-	c.that(b.Window == 0 || b.Window >= minWindow, "breaker.window", "%s is too short: must be at least %s", b.Window, minWindow)
-	c.that(b.Probes >= 0 && b.Probes <= maxProbes, "breaker.probes", "%d is out of range: must be 1 to %d", b.Probes, maxProbes)
+	c.count("breaker.minRequests", b.MinRequests, maxCount)
+	c.thatf(b.Window == 0 || b.Window >= minWindow, "breaker.window", "%s is too short: must be at least %s", b.Window, minWindow)
+	c.count("breaker.probes", b.Probes, maxProbes)
 }

@@ -51,26 +51,26 @@ type decoder struct {
 
 func (d *decoder) document(s *Service) {
 	if len(d.data) > maxBytes {
-		d.stop(0, "", "document has %d bytes: at most %d are allowed", len(d.data), maxBytes)
+		d.stopf(0, "", "document has %d bytes: at most %d are allowed", len(d.data), maxBytes)
 		return
 	}
 	if bytes.HasPrefix(d.data, []byte("\ufeff")) {
-		d.stop(0, "", "document begins with a byte order mark: save it without")
+		d.stopf(0, "", "document begins with a byte order mark: save it without")
 		return
 	}
 	if i := invalidUTF8(d.data); i >= 0 {
-		d.stop(i, "", "byte %#x is not UTF-8: save the document as UTF-8", d.data[i])
+		d.stopf(i, "", "byte %#x is not UTF-8: save the document as UTF-8", d.data[i])
 		return
 	}
 	if len(bytes.TrimSpace(d.data)) == 0 {
-		d.stop(0, "", "document is empty: write {} for a policy that says nothing")
+		d.stopf(0, "", "document is empty: write {} for a policy that says nothing")
 		return
 	}
 	d.tokens = json.NewDecoder(bytes.NewReader(d.data))
 	d.tokens.UseNumber()
 	d.value("", reflect.ValueOf(s).Elem())
 	if offset, err := syntax(d.data); err != nil {
-		d.stop(offset, "", "%v", err) // what stands after the end; the walk has told all before
+		d.stopf(offset, "", "%v", err) // what stands after the end; the walk has told all before
 	}
 
 	var c checker
@@ -80,7 +80,7 @@ func (d *decoder) document(s *Service) {
 		at := d.at[f.Path]
 		told := func(l located) bool { return l.offset == at && l.Path == f.Path }
 		if !slices.ContainsFunc(d.faults, told) {
-			d.fault(at, f.Path, "%s", f.Message)
+			d.faultf(at, f.Path, "%s", f.Message)
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (d *decoder) value(path string, v reflect.Value) {
 		wrong = mismatch(token, "an object")
 	}
 	if wrong != "" {
-		d.fault(at, path, "%s", wrong)
+		d.faultf(at, path, "%s", wrong)
 	}
 	d.skip(path, token)
 }
@@ -137,10 +137,10 @@ func (d *decoder) object(path string, v reflect.Value) {
 		i := slices.Index(names, name)
 		switch {
 		case i < 0:
-			d.fault(at, member(path, name), "unknown field: %sallowed here: %s", meant(path, name, names), strings.Join(names, ", "))
+			d.faultf(at, member(path, name), "unknown field: %sallowed here: %s", meant(path, name, names), strings.Join(names, ", "))
 			d.ignore(path)
 		case seen[i]:
-			d.fault(at, member(path, name), "said twice in one object: keep one")
+			d.faultf(at, member(path, name), "said twice in one object: keep one")
 			d.ignore(path)
 		default:
 			seen[i] = true
@@ -194,7 +194,7 @@ func (d *decoder) token(path string) (json.Token, bool) {
 		if offset, exact := syntax(d.data); exact != nil {
 			at, err = offset, exact
 		}
-		d.stop(at, path, "%v", err)
+		d.stopf(at, path, "%v", err)
 		return nil, false
 	}
 	switch token {
@@ -204,7 +204,7 @@ func (d *decoder) token(path string) (json.Token, bool) {
 		d.depth--
 	}
 	if d.depth > maxDepth {
-		d.stop(at, path, "nested deeper than %d levels", maxDepth)
+		d.stopf(at, path, "nested deeper than %d levels", maxDepth)
 		return nil, false
 	}
 	return token, true

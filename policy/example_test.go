@@ -57,5 +57,5 @@ func ExampleService_Validate() {
 	}
 	fmt.Println(s.Validate())
 	// Output:
-	// retry.attempts: 9 is out of range: must be 1 (no retry) to 5
+	// retry.attempts: 9 is out of range: must be 1 to 5
 }

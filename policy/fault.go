@@ -8,7 +8,7 @@ import (
 )
 
 // Fault is one mistake in a policy.
-type Fault struct {
+type Fault struct { //nolint:errname // a part of a DocumentError first, an error by the way
 	// Path is the field, as in "retry.methods[2]". Empty for the document as a
 	// whole.
 	Path string

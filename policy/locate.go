@@ -17,18 +17,18 @@ type located struct {
 	offset int
 }
 
-// fault notes a mistake, unless there are very many already: placing each costs
+// faultf notes a mistake, unless there are very many already: placing each costs
 // a look at the whole document.
-func (d *decoder) fault(offset int, path, format string, args ...any) {
+func (d *decoder) faultf(offset int, path, format string, args ...any) {
 	if len(d.faults) >= maxFaults {
-		d.stop(len(d.data), "", "and more: correct these first")
+		d.stopf(len(d.data), "", "and more: correct these first")
 		return
 	}
 	d.faults = append(d.faults, located{Fault{Path: path, Message: fmt.Sprintf(format, args...)}, offset})
 }
 
-// stop notes the last fault.
-func (d *decoder) stop(offset int, path, format string, args ...any) {
+// stopf notes the last fault.
+func (d *decoder) stopf(offset int, path, format string, args ...any) {
 	if d.stopped {
 		return
 	}

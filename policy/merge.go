@@ -53,7 +53,7 @@ func (e Effective) Origin(path string) string {
 // different layers together, and each fault names the layer that set it.
 func (e Effective) Validate() error {
 	c := checker{origin: e.Origin}
-	e.Service.check(&c)
+	e.check(&c)
 	return c.err()
 }
 

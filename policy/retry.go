@@ -70,18 +70,21 @@ func (r Retry) Idempotent(method string) bool {
 }
 
 func (r Retry) check(c *checker) {
-	c.that(r.Attempts >= 0 && r.Attempts <= maxAttempts, "retry.attempts", "%d is out of range: must be 1 (no retry) to %d", r.Attempts, maxAttempts)
-	c.that(r.Backoff.Max >= 0, "retry.backoff.max", "can not be off: give a duration above zero, or switch retry.backoff.base off to retry at once")
+	c.count("retry.attempts", r.Attempts, maxAttempts)
+	c.thatf(r.Backoff.Max >= 0, "retry.backoff.max",
+		"can not be off: give a duration above zero, or switch retry.backoff.base off to retry at once")
 	if r.Backoff.Base > 0 && r.Backoff.Max > 0 {
-		c.that(r.Backoff.Base <= r.Backoff.Max, "retry.backoff.base", "%s is too long: must not be above %s, which is %s",
+		c.thatf(r.Backoff.Base <= r.Backoff.Max, "retry.backoff.base", "%s is too long: must not be above %s, which is %s",
 			r.Backoff.Base, c.name("retry.backoff.max"), r.Backoff.Max)
 	}
 	c.ratio("retry.budget.ratio", r.Budget.Ratio)
-	c.that(within(r.Budget.Floor, maxFloor), "retry.budget.floor", "%v is out of range: must be above 0 and at most %d retries a second, or -1 for none", r.Budget.Floor, maxFloor)
+	c.thatf(within(r.Budget.Floor, maxFloor), "retry.budget.floor",
+		"%v is out of range: must be above 0 and at most %d retries a second, or -1 for none", r.Budget.Floor, maxFloor)
 	for i, m := range r.Methods {
-		c.that(fullMethod(m), element("retry.methods", i), `%s is not a gRPC method: write "/package.Service/Method", or "/package.Service/*" for all of a service`, quote(m))
+		c.thatf(fullMethod(m), element("retry.methods", i),
+			`%s is not a gRPC method: write "/package.Service/Method", or "/package.Service/*" for all of a service`, quote(m))
 	}
-	c.that(r.ReplayBytes <= maxReplay, "retry.replayBytes", "%d is too large: must be at most %d, or -1 for none", r.ReplayBytes, maxReplay)
+	c.thatf(r.ReplayBytes <= maxReplay, "retry.replayBytes", "%d is too large: must be at most %d, or -1 for none", r.ReplayBytes, maxReplay)
 }
 
 // fullMethod says whether s has the form "/service/method" or "/service/*".

@@ -20,10 +20,10 @@ type Timeout struct {
 
 func (t Timeout) check(c *checker) {
 	if t.Total > 0 && t.PerTry > 0 {
-		c.that(t.PerTry < t.Total, "timeout.perTry", "%s leaves no time for another attempt: must be less than %s, which is %s",
+		c.thatf(t.PerTry < t.Total, "timeout.perTry", "%s leaves no time for another attempt: must be less than %s, which is %s",
 			t.PerTry, c.name("timeout.total"), t.Total)
 	}
-	c.that(t.Connect >= 0, "timeout.connect", "can not be off: give a duration above zero")
+	c.thatf(t.Connect >= 0, "timeout.connect", "can not be off: give a duration above zero")
 }
 
 // perTry is the time of one attempt when nobody set it, and why it is that.

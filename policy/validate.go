@@ -41,8 +41,8 @@ func (c *checker) err() error {
 	return errors.Join(errs...)
 }
 
-// that notes a fault unless ok.
-func (c *checker) that(ok bool, path, format string, args ...any) {
+// thatf notes a fault unless ok.
+func (c *checker) thatf(ok bool, path, format string, args ...any) {
 	if ok {
 		return
 	}
@@ -61,12 +61,16 @@ func (c *checker) name(path string) string {
 	return fmt.Sprintf("%s (set by %s)", path, quote(c.origin(path)))
 }
 
+func (c *checker) count(path string, n, most int) {
+	c.thatf(n >= 0 && n <= most, path, "%d is out of range: must be 1 to %d", n, most)
+}
+
 func (c *checker) ratio(path string, r float64) {
-	c.that(within(r, 1), path, "%v is out of range: must be above 0 and at most 1, or -1 for off", r)
+	c.thatf(within(r, 1), path, "%v is out of range: must be above 0 and at most 1, or -1 for off", r)
 }
 
 func (c *checker) oneOf(path, value string, allowed ...string) {
-	c.that(value == "" || slices.Contains(allowed, value), path, "%s is not known: must be %s", quote(value), either(allowed))
+	c.thatf(value == "" || slices.Contains(allowed, value), path, "%s is not known: must be %s", quote(value), either(allowed))
 }
 
 // within says whether v is unsaid, off, or above zero and at most limit.

@@ -16,8 +16,8 @@ func TestValidate(t *testing.T) {
 		"off":          {Service{Timeout: Timeout{Total: Off, PerTry: seconds(99)}, Breaker: Breaker{Open: Off}}, ""},
 		"perTry":       {Service{Timeout: Timeout{Total: seconds(2), PerTry: seconds(2)}}, "timeout.perTry: 2s leaves no time for another attempt: must be less than timeout.total, which is 2s"},
 		"connect":      {Service{Timeout: Timeout{Connect: Off}}, "timeout.connect: can not be off: give a duration above zero"},
-		"attempts":     {Service{Retry: Retry{Attempts: 6}}, "retry.attempts: 6 is out of range: must be 1 (no retry) to 5"},
-		"no attempts":  {Service{Retry: Retry{Attempts: -1}}, "retry.attempts: -1 is out of range: must be 1 (no retry) to 5"},
+		"attempts":     {Service{Retry: Retry{Attempts: 6}}, "retry.attempts: 6 is out of range: must be 1 to 5"},
+		"no attempts":  {Service{Retry: Retry{Attempts: -1}}, "retry.attempts: -1 is out of range: must be 1 to 5"},
 		"backoff":      {Service{Retry: Retry{Backoff: Backoff{Base: seconds(2), Max: seconds(1)}}}, "retry.backoff.base: 2s is too long: must not be above retry.backoff.max, which is 1s"},
 		"backoff max":  {Service{Retry: Retry{Backoff: Backoff{Max: Off}}}, "retry.backoff.max: can not be off: give a duration above zero, or switch retry.backoff.base off to retry at once"},
 		"ratio":        {Service{Retry: Retry{Budget: Budget{Ratio: 20}}}, "retry.budget.ratio: 20 is out of range: must be above 0 and at most 1, or -1 for off"},
@@ -32,7 +32,7 @@ func TestValidate(t *testing.T) {
 		"probes":       {Service{Breaker: Breaker{Probes: 101}}, "breaker.probes: 101 is out of range: must be 1 to 100"},
 		"many": {
 			Service{Retry: Retry{Attempts: 6}, HTTP: HTTP{Protocol: "spdy"}, Breaker: Breaker{Failures: 2_000_000, MinRequests: -1}},
-			"retry.attempts: 6 is out of range: must be 1 (no retry) to 5\n" +
+			"retry.attempts: 6 is out of range: must be 1 to 5\n" +
 				"breaker.failures: 2000000 is too large: must be 1 to 1000000, or -1 for off\n" +
 				"breaker.minRequests: -1 is out of range: must be 1 to 1000000\n" +
 				`http.protocol: "spdy" is not known: must be "http1" or "http2"`,
