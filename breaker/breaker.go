@@ -96,7 +96,7 @@ type Leave func(err error)
 func (b *Breaker) Enter() (Leave, error) {
 	done, err := b.gate.Allow()
 	if err != nil {
-		return nil, b.refusal()
+		return nil, b.Refusal()
 	}
 	return done, nil
 }
@@ -130,7 +130,8 @@ func (b *Breaker) Counts() (judged, failures int) {
 	return int(c.Requests - c.TotalExclusions), int(c.TotalFailures)
 }
 
-func (b *Breaker) refusal() *OpenError {
+// Refusal describes the state as the error that a refused Enter returns.
+func (b *Breaker) Refusal() *OpenError {
 	state, since := b.State()
 	return &OpenError{Name: b.name, State: state, Since: since, Probe: since.Add(b.open)}
 }

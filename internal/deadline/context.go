@@ -19,6 +19,10 @@ import (
 // Children that saw the clock run out read [context.Canceled] from their own
 // Err; this context's Err and the cause of both are [context.DeadlineExceeded].
 type Context struct {
+	// Silent keeps the own time out of Deadline, so that protocols do not tell
+	// it to the other side. Set it before Start.
+	Silent bool
+
 	parent context.Context
 	until  time.Duration // on the monotonic clock, 0 is never
 
@@ -82,13 +86,14 @@ func (c *Context) overdue() bool {
 	return c.until != 0 && !c.stopped && !c.ended.Load() && mono.Now() >= c.until && c.parent.Err() == nil
 }
 
-// Deadline returns the earlier of its own and its parent's.
+// Deadline returns the earlier of its own and its parent's, or its parent's if
+// the context is silent.
 func (c *Context) Deadline() (time.Time, bool) {
 	at, ok := c.parent.Deadline()
 	c.mu.Lock()
 	stopped := c.stopped
 	c.mu.Unlock()
-	if c.until == 0 || stopped {
+	if c.until == 0 || stopped || c.Silent {
 		return at, ok
 	}
 	if own := time.Now().Add(c.until - mono.Now()); !ok || own.Before(at) {

@@ -1,0 +1,263 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/innermesh/innermesh/breaker"
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/policy"
+)
+
+// Cluster is one service as this process knows it. One goroutine follows
+// discovery; all methods are safe for concurrent use.
+type Cluster struct {
+	// Service is the logical name.
+	Service string
+	// Telemetry records the calls to the service.
+	Telemetry *telemetry.Upstream
+
+	log    *slog.Logger
+	tel    *telemetry.Telemetry
+	view   atomic.Pointer[View]
+	ready  chan struct{}         // closed by the first snapshot
+	doubt  atomic.Pointer[error] // what the source said last, while it knows nothing
+	used   atomic.Bool           // since the directory last looked
+	closed context.CancelFunc
+	ended  chan struct{}
+
+	mu       sync.Mutex // orders updates; calls never take it
+	members  map[string]*Member
+	all      []discovery.Instance
+	unknown  bool
+	answered bool
+	watchers map[*func()]struct{}
+}
+
+func newCluster(ctx context.Context, service string, source discovery.Source, p policy.Effective, tel *telemetry.Telemetry, log *slog.Logger) *Cluster {
+	ctx, cancel := context.WithCancel(ctx)
+	c := &Cluster{
+		Service: service, Telemetry: tel.Upstream(service),
+		log: log.With("service", service), tel: tel,
+		ready: make(chan struct{}), closed: cancel, ended: make(chan struct{}),
+		members:  make(map[string]*Member),
+		watchers: make(map[*func()]struct{}),
+	}
+	c.used.Store(true)
+	c.view.Store(newView(newSettings(p, nil), nil, discovery.ErrNotReady))
+	go func() {
+		defer close(c.ended)
+		if err := source.Watch(ctx, service, c.update); ctx.Err() == nil {
+			c.update(discovery.Update{Err: fmt.Errorf("the source gave up: %w", err)})
+			<-ctx.Done()
+		}
+	}()
+	return c
+}
+
+// View returns what a call that starts now sees.
+func (c *Cluster) View() *View { return c.view.Load() }
+
+// IsReady says whether the source has told of the service.
+func (c *Cluster) IsReady() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Ready waits until the source has told of the service for the first time. The
+// error says why it has not.
+func (c *Cluster) Ready(ctx context.Context) error {
+	select {
+	case <-c.ready:
+		return nil
+	case <-c.ended:
+		return ErrClosed
+	case <-ctx.Done():
+		return c.notReady(context.Cause(ctx))
+	}
+}
+
+func (c *Cluster) notReady(cause error) error {
+	if doubt := c.doubt.Load(); doubt != nil {
+		return fmt.Errorf("%w: %w (%w)", discovery.ErrNotReady, *doubt, cause)
+	}
+	return fmt.Errorf("%w (%w)", discovery.ErrNotReady, cause)
+}
+
+// Apply puts a policy in force for calls that start from now on. Members keep
+// their state; breakers start anew only if their own terms changed.
+func (c *Cluster) Apply(p policy.Effective) {
+	c.mu.Lock()
+	old := c.view.Load()
+	s := newSettings(p, old.Settings)
+	if !s.sameBreaker(old.Settings) {
+		for _, m := range c.members {
+			c.arm(m, s)
+		}
+	}
+	tell := c.publish(s)
+	c.mu.Unlock()
+	tell()
+}
+
+// Watch has changed called after each change of the view, until stop; one last
+// call may come while stop returns. changed runs in the goroutine that made the
+// change, under no lock of the cluster's.
+func (c *Cluster) Watch(changed func()) (stop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers[&changed] = struct{}{}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.watchers, &changed)
+	}
+}
+
+// Inflight returns how many attempts are under way.
+func (c *Cluster) Inflight() (n int) {
+	for _, m := range c.sorted() {
+		n += m.load.Inflight()
+	}
+	return n
+}
+
+// close ends the cluster's goroutine and lets its members go.
+func (c *Cluster) close() {
+	c.closed()
+	<-c.ended
+	c.mu.Lock()
+	members := c.members
+	c.members = map[string]*Member{}
+	c.view.Store(newView(c.view.Load().Settings, nil, ErrClosed))
+	c.mu.Unlock()
+	for _, m := range members {
+		m.depart()
+	}
+}
+
+// update takes in what the source tells.
+func (c *Cluster) update(u discovery.Update) {
+	if u.Err != nil {
+		c.doubtful(u.Err)
+		return
+	}
+	c.mu.Lock()
+	c.all, c.unknown = u.Snapshot.Instances, u.Snapshot.Unknown
+	left := c.reconcile()
+	tell := c.publish(c.view.Load().Settings)
+	first := !c.answered
+	c.answered = true
+	c.mu.Unlock()
+	if first {
+		close(c.ready)
+	}
+	tell()
+	for _, m := range left {
+		m.depart()
+	}
+}
+
+func (c *Cluster) doubtful(err error) {
+	c.doubt.Store(&err)
+	c.mu.Lock()
+	known := c.answered
+	c.mu.Unlock()
+	c.log.Warn("discovery failed", "error", err, "serving_last_known", known)
+}
+
+// reconcile makes the members those of the snapshot, and returns who left.
+func (c *Cluster) reconcile() (left []*Member) {
+	seen := make(map[string]bool, len(c.all))
+	for _, i := range c.all {
+		seen[i.ID] = true
+		m := c.members[i.ID]
+		if m != nil && m.Address == i.Address {
+			m.update(i)
+			continue
+		}
+		if m != nil {
+			left = append(left, m)
+		}
+		m = newMember(i)
+		c.arm(m, c.view.Load().Settings)
+		c.members[i.ID] = m
+	}
+	for id, m := range c.members {
+		if !seen[id] {
+			delete(c.members, id)
+			left = append(left, m)
+		}
+	}
+	return left
+}
+
+// publish builds the view of settings and members and swaps it in. The caller
+// calls tell when it has unlocked.
+func (c *Cluster) publish(s *Settings) (tell func()) {
+	var members []*Member
+	for _, i := range c.all {
+		if i.Health != discovery.Critical {
+			members = append(members, c.members[i.ID])
+		}
+	}
+	c.view.Store(newView(s, members, c.emptiness()))
+	watchers := slices.Collect(maps.Keys(c.watchers))
+	return func() {
+		for _, w := range watchers {
+			(*w)()
+		}
+	}
+}
+
+// emptiness says why there is nobody to call, should that be so.
+func (c *Cluster) emptiness() error {
+	switch {
+	case len(c.all) > 0:
+		return discovery.ErrNoHealthyInstance
+	case c.unknown:
+		return discovery.ErrUnknownService
+	default:
+		return discovery.ErrNoInstances
+	}
+}
+
+// arm gives a member a new breaker.
+func (c *Cluster) arm(m *Member, s *Settings) {
+	m.load.CloseUntil(0)
+	if s.breakerOff {
+		m.guard.Store(nil)
+		return
+	}
+	m.guard.Store(breaker.New(m.ID, s.breaker, func(change breaker.Change) {
+		switch change.To {
+		case breaker.Open:
+			m.load.CloseUntil(mono.Now() + s.breaker.Open)
+			c.log.Warn("circuit opened", "instance", m.ID, "until", change.Until)
+		case breaker.Closed:
+			m.load.CloseUntil(0)
+			c.log.Info("circuit closed", "instance", m.ID)
+		case breaker.HalfOpen:
+		}
+		c.tel.BreakerChanged(c.Service, change.To.String())
+	}))
+}
+
+// sorted returns all members, callable or not, by ID.
+func (c *Cluster) sorted() []*Member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.SortedFunc(maps.Values(c.members), func(a, b *Member) int { return cmp.Compare(a.ID, b.ID) })
+}

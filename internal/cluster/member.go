@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/innermesh/innermesh/balancer"
+	"github.com/innermesh/innermesh/breaker"
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/window"
+)
+
+// Member is one instance inside a cluster, with everything that is known about
+// it here. It lives from the first snapshot that has the instance to the first
+// that has not, through all updates between.
+type Member struct {
+	// Address is where to dial; an instance that moves is another member.
+	Address string
+	// ID is the instance's.
+	ID string
+
+	load     balancer.Member
+	instance atomic.Pointer[discovery.Instance]
+	guard    atomic.Pointer[breaker.Breaker] // nil while breakers are off
+
+	attempts, failures atomic.Uint64
+	latency            window.Histogram
+
+	gone  atomic.Bool
+	mu    sync.Mutex
+	leave []func()
+}
+
+func newMember(i discovery.Instance) *Member {
+	m := &Member{Address: i.Address, ID: i.ID}
+	m.update(i)
+	return m
+}
+
+func (m *Member) update(i discovery.Instance) {
+	m.instance.Store(&i)
+	m.load.SetWeight(i.Weight)
+}
+
+// Instance returns what discovery said last.
+func (m *Member) Instance() discovery.Instance { return *m.instance.Load() }
+
+// Gone says whether the member has left its cluster.
+func (m *Member) Gone() bool { return m.gone.Load() }
+
+// OnLeave has f called when the member has left the cluster: at once, and once
+// more when its last attempt has ended. f must be quick and safe to repeat.
+func (m *Member) OnLeave(f func()) {
+	m.mu.Lock()
+	m.leave = append(m.leave, f)
+	gone := m.gone.Load()
+	m.mu.Unlock()
+	if gone {
+		f()
+	}
+}
+
+func (m *Member) depart() {
+	m.mu.Lock()
+	m.gone.Store(true)
+	hooks := m.leave
+	m.mu.Unlock()
+	for _, f := range hooks {
+		f()
+	}
+}
+
+// Pick is a member that was chosen for one attempt. Judge and Release must each
+// be called exactly once, Judge first.
+type Pick struct {
+	*Member
+	guard breaker.Leave
+}
+
+// Judge tells the member how the attempt went, as soon as that is known.
+func (p *Pick) Judge(r call.Reason, took time.Duration) {
+	p.attempts.Add(1)
+	switch {
+	case r.Failed():
+		p.failures.Add(1)
+	case !r.Neutral(): // how long answers take; failures have times of their own
+		p.latency.Record(took)
+	}
+	if p.guard != nil {
+		p.guard.Done(r)
+	}
+}
+
+// Release gives the member back once nothing of the attempt is under way.
+func (p *Pick) Release() {
+	if p.load.End() == 0 && p.gone.Load() {
+		p.depart()
+	}
+}

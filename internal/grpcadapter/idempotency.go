@@ -1,0 +1,49 @@
+package grpcadapter
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/innermesh/innermesh/internal/outbound"
+)
+
+// learnIdempotency finds out whether a call may be repeated. It is asked only
+// when an attempt did not go well: by the caller's own word, the service's
+// policy, a key in the metadata, or the method's declaration.
+func learnIdempotency(ctx context.Context, f *outbound.Flight) {
+	f.Idempotent = f.Idempotent ||
+		f.Settings().Policy.Retry.Idempotent(f.Method) ||
+		keyed(ctx) ||
+		declaredIdempotent(f.Method)
+}
+
+func keyed(ctx context.Context) bool {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return len(md.Get("idempotency-key")) > 0
+}
+
+// declared remembers what was looked up; methods are few.
+var declared sync.Map // method to bool
+
+// declaredIdempotent says whether the method's .proto has an idempotency_level
+// of NO_SIDE_EFFECTS or IDEMPOTENT. It knows the files linked into the program.
+func declaredIdempotent(method string) bool {
+	if v, ok := declared.Load(method); ok {
+		return v.(bool)
+	}
+	yes := false
+	name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", "."))
+	if d, err := protoregistry.GlobalFiles.FindDescriptorByName(name); err == nil {
+		if o, ok := d.Options().(*descriptorpb.MethodOptions); ok {
+			yes = o.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+		}
+		declared.Store(method, yes) // only what exists: names from outside must not fill the memory
+	}
+	return yes
+}

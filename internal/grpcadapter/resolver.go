@@ -1,0 +1,71 @@
+package grpcadapter
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/attributes"
+	"google.golang.org/grpc/resolver"
+
+	"github.com/innermesh/innermesh/internal/cluster"
+)
+
+// Scheme is what mesh targets start with: "mesh:///payments".
+const Scheme = "mesh"
+
+// resolverBuilder gives each client connection its service.
+type resolverBuilder struct{ directory *cluster.Directory }
+
+// Scheme implements [resolver.Builder].
+func (b *resolverBuilder) Scheme() string { return Scheme }
+
+// Build implements [resolver.Builder]. gRPC calls it again when a connection
+// that had gone idle is used.
+func (b *resolverBuilder) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	service := strings.ToLower(target.Endpoint())
+	if service == "" || strings.ContainsAny(service, "/:") || target.URL.Host != "" {
+		return nil, fmt.Errorf("target %q: want %s:///service", target.URL.String(), Scheme)
+	}
+	c, err := b.directory.Get(service)
+	if err != nil {
+		return nil, err
+	}
+	r := &meshResolver{cluster: c, cc: cc}
+	r.stop = c.Watch(r.push)
+	r.push()
+	return r, nil
+}
+
+// meshResolver wakes the switchboard whenever the cluster's view has changed.
+// It resolves nothing: the switchboard reads the members where they live.
+type meshResolver struct {
+	cluster *cluster.Cluster
+	cc      resolver.ClientConn
+	stop    func()
+}
+
+func (r *meshResolver) push() {
+	// The error concerns resolvers that could look again; this one is told.
+	_ = r.cc.UpdateState(resolver.State{
+		Attributes:    withCluster(r.cluster),
+		ServiceConfig: r.cc.ParseServiceConfig(`{"loadBalancingConfig":[{"` + switchboardName + `":{}}]}`),
+	})
+}
+
+// ResolveNow implements [resolver.Resolver]; discovery is never late.
+func (r *meshResolver) ResolveNow(resolver.ResolveNowOptions) {}
+
+// Close implements [resolver.Resolver].
+func (r *meshResolver) Close() { r.stop() }
+
+type clusterKey struct{}
+
+// withCluster makes the attributes in which a cluster travels through gRPC.
+func withCluster(c *cluster.Cluster) *attributes.Attributes {
+	return attributes.New(clusterKey{}, c)
+}
+
+func clusterOf(a *attributes.Attributes) *cluster.Cluster {
+	c, _ := a.Value(clusterKey{}).(*cluster.Cluster)
+	return c
+}

@@ -1,0 +1,159 @@
+package grpcadapter
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/status"
+
+	"github.com/innermesh/innermesh/internal/cluster"
+)
+
+const switchboardName = "innermesh_switchboard"
+
+// gRPC finds balancers only in its global registry. The builder has no state.
+func init() { balancer.Register(switchboardBuilder{}) }
+
+type switchboardBuilder struct{}
+
+// Name implements [balancer.Builder].
+func (switchboardBuilder) Name() string { return switchboardName }
+
+// Build implements [balancer.Builder].
+func (switchboardBuilder) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Balancer {
+	return &switchboard{cc: cc, states: &balancer.ConnectivityStateEvaluator{}}
+}
+
+// switchboard keeps one connection for each member of a cluster, of one client
+// connection, and plugs each attempt into that of its member. gRPC calls all
+// methods but the picker's from one goroutine at a time.
+type switchboard struct {
+	cc     balancer.ClientConn
+	states *balancer.ConnectivityStateEvaluator
+	lines  sync.Map // *cluster.Member to *line, read by picks
+}
+
+// line is the connection to one member.
+type line struct {
+	member *cluster.Member
+	conn   balancer.SubConn
+	state  atomic.Pointer[lineState]
+}
+
+// lineState is what gRPC said last about the connection.
+type lineState struct {
+	is  connectivity.State
+	err error
+}
+
+// UpdateClientConnState opens lines to members that have come and hangs up on
+// those that have gone; what is under way there may finish.
+func (b *switchboard) UpdateClientConnState(s balancer.ClientConnState) error {
+	c := clusterOf(s.ResolverState.Attributes)
+	if c == nil {
+		return errors.New("innermesh: the switchboard needs the mesh's own resolver: dial with all of Mesh.DialOptions")
+	}
+	members := c.View().Members()
+	there := make(map[*cluster.Member]bool, len(members))
+	for _, m := range members {
+		there[m] = true
+		if _, ok := b.lines.Load(m); !ok {
+			b.open(c, m)
+		}
+	}
+	for m, l := range b.lines.Range {
+		if !there[m.(*cluster.Member)] {
+			b.lines.Delete(m)
+			l.(*line).conn.Shutdown()
+		}
+	}
+	b.publish()
+	return nil
+}
+
+func (b *switchboard) open(c *cluster.Cluster, m *cluster.Member) {
+	l := &line{member: m}
+	l.state.Store(&lineState{is: connectivity.Idle})
+	conn, err := b.cc.NewSubConn(
+		[]resolver.Address{{Addr: m.Address, Attributes: withCluster(c)}},
+		balancer.NewSubConnOptions{StateListener: func(s balancer.SubConnState) { b.changed(l, s) }})
+	if err != nil {
+		return // the client connection is closing
+	}
+	l.conn = conn
+	b.states.RecordTransition(connectivity.Shutdown, connectivity.Idle)
+	b.lines.Store(m, l)
+	conn.Connect() // now, so that the first pick need not wait for it
+}
+
+// changed notes what a connection is up to. One that went idle, because the
+// other side closed it or its backoff is over, is made again at once.
+func (b *switchboard) changed(l *line, s balancer.SubConnState) {
+	old := l.state.Swap(&lineState{s.ConnectivityState, s.ConnectionError})
+	b.states.RecordTransition(old.is, s.ConnectivityState)
+	if s.ConnectivityState == connectivity.Idle {
+		l.conn.Connect()
+	}
+	b.publish()
+}
+
+// publish gives gRPC a new picker, which wakes the picks that wait.
+func (b *switchboard) publish() {
+	b.cc.UpdateState(balancer.State{ConnectivityState: b.states.CurrentState(), Picker: picker{b}})
+}
+
+// ResolverError implements [balancer.Balancer]; the mesh's resolver reports none.
+func (b *switchboard) ResolverError(error) {}
+
+// UpdateSubConnState implements [balancer.Balancer]; lines listen for themselves.
+func (b *switchboard) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
+
+// ExitIdle implements [balancer.Balancer].
+func (b *switchboard) ExitIdle() {
+	for _, l := range b.lines.Range {
+		l.(*line).conn.Connect()
+	}
+}
+
+// Close implements [balancer.Balancer].
+func (b *switchboard) Close() {
+	for m, l := range b.lines.Range {
+		b.lines.Delete(m)
+		l.(*line).conn.Shutdown()
+	}
+}
+
+// picker plugs attempts in. A new value is a new picker to gRPC; they all look
+// at the same lines.
+type picker struct{ b *switchboard }
+
+// Pick finds the connection of the member that the attempt goes to. It waits
+// while that is being made, and ends the attempt at once when it can not be.
+func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	t, ok := info.Ctx.Value(tryKey{}).(*try)
+	if !ok {
+		return balancer.PickResult{}, status.Error(codes.Internal, "innermesh: call without the mesh's interceptors: dial with all of Mesh.DialOptions")
+	}
+	m := t.Member()
+	found, ok := p.b.lines.Load(m)
+	if !ok {
+		if m.Gone() {
+			return balancer.PickResult{}, status.Errorf(codes.Unavailable, "instance %s has left", m.ID)
+		}
+		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable // a line is about to be opened
+	}
+	l := found.(*line)
+	switch s := l.state.Load(); s.is {
+	case connectivity.Ready:
+		return balancer.PickResult{SubConn: l.conn, Done: t.done}, nil
+	case connectivity.TransientFailure, connectivity.Shutdown:
+		return balancer.PickResult{}, status.Errorf(codes.Unavailable, "connect to %s: %v", m.Address, s.err)
+	default:
+		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+	}
+}

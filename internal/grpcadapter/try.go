@@ -1,0 +1,115 @@
+package grpcadapter
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/outbound"
+)
+
+// try is an attempt as it travels through gRPC: a context in which the
+// switchboard finds the attempt, and what gRPC has told about it.
+type try struct {
+	*outbound.Attempt
+	sent, received atomic.Bool
+	pushback       atomic.Pointer[string]
+}
+
+type tryKey struct{}
+
+// Value implements [context.Context].
+func (t *try) Value(key any) any {
+	if _, ok := key.(tryKey); ok {
+		return t
+	}
+	return t.Attempt.Value(key)
+}
+
+// done is told by gRPC, before the caller learns anything, how far it got.
+func (t *try) done(info balancer.DoneInfo) {
+	if info.BytesSent {
+		t.sent.Store(true)
+	}
+	if info.BytesReceived {
+		t.received.Store(true)
+	}
+	if v := info.Trailer.Get("grpc-retry-pushback-ms"); len(v) > 0 {
+		t.pushback.Store(&v[0])
+	}
+}
+
+// judge says what an attempt's error tells. If answered is true the error came
+// from the instance, or from gRPC about the call itself, and is the caller's as
+// it stands; else there was no answer.
+func (t *try) judge(err error) (out call.Outcome, answered bool) {
+	code := status.Code(err)
+	out = call.Outcome{Status: int(code), Sent: call.Answered, Reason: call.ClassifyGRPC(uint32(code))}
+	switch {
+	case err == nil:
+		return out, true
+	case t.Err() != nil && (code == codes.DeadlineExceeded || code == codes.Canceled):
+		out.Reason = call.Canceled // the path knows whose time it was
+		out.Err = err
+		out.Sent = call.SentUnknown
+		if !t.sent.Load() {
+			out.Sent = call.NotSent
+		}
+		return out, false
+	case t.received.Load():
+		t.pushed(&out)
+		return out, true
+	case code == codes.Unavailable && t.sent.Load():
+		out.Reason, out.Sent, out.Err = call.Reset, call.SentUnknown, err
+		return out, false
+	case code == codes.Unavailable:
+		out.Reason, out.Sent, out.Err = call.Unreachable, call.NotSent, err
+		return out, false
+	default: // gRPC refused it: a message too large, credentials that fail, ...
+		out.Reason, out.Sent = call.Rejected, call.NotSent
+		return out, true
+	}
+}
+
+// pushed reads the server's wish about retries (gRFC A6): a number of
+// milliseconds, or anything else for "do not".
+func (t *try) pushed(out *call.Outcome) {
+	v := t.pushback.Load()
+	if v == nil {
+		return
+	}
+	ms, err := strconv.ParseInt(*v, 10, 32)
+	if out.NoRetry = err != nil || ms < 0; !out.NoRetry {
+		out.RetryAfter = time.Duration(ms) * time.Millisecond
+	}
+}
+
+// outgoing is the try as the context of a call on the wire, with the trace in
+// its metadata.
+func (t *try) outgoing(f *outbound.Flight) context.Context {
+	var c carrier
+	f.Inject(t.Attempt, &c)
+	if len(c) == 0 {
+		return t
+	}
+	return metadata.AppendToOutgoingContext(t, c...)
+}
+
+// carrier collects what a propagator writes.
+type carrier []string
+
+// Get implements [telemetry.Carrier]; nothing reads what is on its way out.
+func (c *carrier) Get(string) string { return "" }
+
+// Set implements [telemetry.Carrier].
+func (c *carrier) Set(key, value string) { *c = append(*c, key, value) }
+
+// Keys implements [telemetry.Carrier].
+func (c *carrier) Keys() []string { return nil }

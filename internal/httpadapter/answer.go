@@ -1,0 +1,44 @@
+package httpadapter
+
+import (
+	"io"
+
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/outbound"
+)
+
+// answerBody passes a response's body on as it comes and ends the call with it.
+type answerBody struct {
+	from   io.ReadCloser
+	flight *outbound.Flight
+}
+
+func (b *answerBody) init(from io.ReadCloser, f *outbound.Flight) { b.from, b.flight = from, f }
+
+// Read implements [io.Reader].
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.from.Read(p)
+	switch {
+	case err == io.EOF: //nolint:errorlint // readers return it bare
+		b.flight.End(call.Outcome{})
+	case err != nil:
+		b.flight.End(call.Outcome{Reason: call.Reset, Sent: call.Answered, Err: err})
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *answerBody) Close() error {
+	err := b.from.Close()
+	b.flight.End(call.Outcome{})
+	return err
+}
+
+// upgraded is the body of a 101: it can be written to.
+type upgraded struct {
+	*answerBody
+	w io.Writer
+}
+
+// Write implements [io.Writer].
+func (u *upgraded) Write(p []byte) (int, error) { return u.w.Write(p) }

@@ -1,0 +1,139 @@
+package httpadapter
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/policy"
+)
+
+// conns keeps the connections to instances: one http.Transport for each member,
+// which dials the member whatever the request's URL says. They close when the
+// member leaves.
+type conns struct {
+	base *http.Transport
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	tls  func(service string) *tls.Config
+
+	members sync.Map // *cluster.Member to *line
+}
+
+// line is the way to one member, and the terms it was made under.
+type line struct {
+	*http.Transport
+	terms terms
+}
+
+// terms are the settings that need a new line when they change.
+type terms struct {
+	protocol string
+	connect  time.Duration
+}
+
+// maxIdlePerInstance is how many idle HTTP/1.1 connections to one instance are
+// kept: with net/http's two, concurrent calls dial again and again.
+const maxIdlePerInstance = 256
+
+func newConns(base *http.Transport, secure func(string) *tls.Config) *conns {
+	c := &conns{base: base.Clone(), dial: base.DialContext, tls: secure}
+	if c.dial == nil {
+		c.dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+	}
+	c.base.Proxy = nil // instances are reached directly
+	c.base.MaxIdleConns = 0
+	c.base.MaxIdleConnsPerHost = max(c.base.MaxIdleConnsPerHost, maxIdlePerInstance)
+	return c
+}
+
+// to returns the line to a member.
+func (c *conns) to(m *cluster.Member, service string, s *cluster.Settings) http.RoundTripper {
+	want := terms{s.Policy.HTTP.Protocol, time.Duration(s.Policy.Timeout.Connect)}
+	if l, ok := c.members.Load(m); ok && l.(*line).terms == want {
+		return l.(*line)
+	}
+	return c.open(m, service, want)
+}
+
+func (c *conns) open(m *cluster.Member, service string, want terms) http.RoundTripper {
+	l := &line{c.base.Clone(), want}
+	l.Protocols = new(http.Protocols)
+	alpn := "http/1.1"
+	switch {
+	case want.protocol != policy.HTTP2:
+		l.Protocols.SetHTTP1(true)
+	case c.tls != nil:
+		l.Protocols.SetHTTP2(true)
+		alpn = "h2"
+	default:
+		l.Protocols.SetUnencryptedHTTP2(true)
+	}
+	connect := func(ctx context.Context) (net.Conn, error) { return c.connect(ctx, m.Address, want.connect) }
+	l.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx) }
+	if c.tls != nil {
+		config := c.tls(service).Clone()
+		config.ServerName, config.NextProtos = service, []string{alpn}
+		l.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return handshake(ctx, m.Address, config, want.connect, connect)
+		}
+	}
+	if old, had := c.members.Swap(m, l); had {
+		old.(*line).CloseIdleConnections()
+	}
+	m.OnLeave(func() { // at once, and again after the last attempt
+		c.members.CompareAndDelete(m, l)
+		l.CloseIdleConnections()
+	})
+	return l
+}
+
+func (c *conns) closeIdle() {
+	for _, l := range c.members.Range {
+		l.(*line).CloseIdleConnections()
+	}
+}
+
+// ConnectError says that no connection to an instance could be made, so that
+// nothing of the request was sent.
+type ConnectError struct {
+	Address string
+	Err     error
+}
+
+// Error names the instance and what went wrong.
+func (e *ConnectError) Error() string { return fmt.Sprintf("connect to %s: %v", e.Address, e.Err) }
+
+// Unwrap returns what went wrong.
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+func (c *conns) connect(ctx context.Context, addr string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := c.dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, &ConnectError{addr, err}
+	}
+	return conn, nil
+}
+
+// handshake secures a new connection. Dialling and handshake each have the
+// whole connect timeout.
+func handshake(ctx context.Context, addr string, config *tls.Config, timeout time.Duration, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	plain, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn := tls.Client(plain, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close() // the handshake's error says more
+		return nil, &ConnectError{addr, err}
+	}
+	return conn, nil
+}

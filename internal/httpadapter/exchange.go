@@ -1,0 +1,214 @@
+package httpadapter
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/outbound"
+)
+
+// exchange is one request on its way: everything that lives as long as the call,
+// in one allocation.
+type exchange struct {
+	outbound.Flight
+
+	t       *Transport
+	req     *http.Request // the caller's, never changed
+	url     url.URL       // of the attempt
+	header  http.Header   // the caller's, until something is added
+	cloned  bool
+	body    replay
+	content answerBody
+}
+
+// describe states the facts of a request.
+func (t *Transport) describe(req *http.Request, service string) *exchange {
+	x := &exchange{t: t, req: req, url: *req.URL, header: req.Header}
+	x.Service = service
+	x.Protocol = call.HTTP
+	x.Method = req.Method
+	if x.Method == "" {
+		x.Method = http.MethodGet
+	}
+	x.Options = call.OptionsFrom(req.Context())
+	x.Idempotent = idempotent(x.Method) || keyed(req.Header)
+	x.body.init(req)
+	x.Replayable = true
+	return x
+}
+
+// idempotent is RFC 9110, section 9.2.2.
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	default:
+		return false
+	}
+}
+
+// keyed says whether the request carries a key that makes it safe to repeat, as
+// net/http has it too.
+func keyed(h http.Header) bool {
+	return h["Idempotency-Key"] != nil || h["X-Idempotency-Key"] != nil
+}
+
+// Send makes one attempt.
+func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
+	through := x.route(a)
+	x.Flight.Inject(a, x)
+	r := x.req.WithContext(a)
+	r.URL, r.Header = &x.url, x.header
+	if r.Host == "" {
+		r.Host = x.req.URL.Host
+	}
+	var err error
+	if r.Body, r.GetBody, err = x.body.next(x.Settings().Policy.Retry.ReplayBytes); err != nil {
+		return nil, call.Outcome{Reason: call.Rejected, Err: err}
+	}
+	res, err := through.RoundTrip(r)
+	x.Replayable = x.body.replayable()
+	if err != nil {
+		return nil, x.judgeError(err)
+	}
+	return res, judge(res)
+}
+
+// route points the request at the attempt's instance. Only what is dialled is
+// physical: host, SNI and names stay those of the service.
+func (x *exchange) route(a *outbound.Attempt) http.RoundTripper {
+	if x.t.conns == nil {
+		x.url.Host = a.Member().Address
+		return x.t.base
+	}
+	x.url.Host = x.Service
+	x.url.Scheme = "http"
+	if x.t.o.TLS != nil {
+		x.url.Scheme = "https"
+	}
+	return x.t.conns.to(a.Member(), x.Service, x.Settings())
+}
+
+// judge says what a response tells.
+func judge(res *http.Response) call.Outcome {
+	out := call.Outcome{Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered, Status: res.StatusCode}
+	if out.Reason == call.Throttled || out.Reason == call.Unavailable {
+		out.RetryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
+	}
+	return out
+}
+
+// retryAfter reads RFC 9110's Retry-After: seconds or a date. What can not be
+// read says nothing.
+func retryAfter(v string, now time.Time) time.Duration {
+	if v == "" {
+		return 0
+	}
+	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(s) * time.Second
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
+
+// judgeError says how far an attempt got that brought no response.
+func (x *exchange) judgeError(err error) call.Outcome {
+	out := call.Outcome{Reason: call.Reset, Sent: call.SentUnknown, Err: err}
+	if cause := x.body.failure(); cause != nil {
+		return call.Outcome{Reason: call.Rejected, Sent: call.SentUnknown, Err: cause}
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		out.Reason, out.Sent = call.Unreachable, call.NotSent
+	}
+	if _, ok := errors.AsType[*ConnectError](err); ok {
+		out.Reason, out.Sent = call.Unreachable, call.NotSent
+	}
+	if !validHeader(x.req) { // net/http refuses it before it looks for a connection
+		out.Reason, out.Sent = call.Rejected, call.NotSent
+	}
+	return out
+}
+
+func validHeader(req *http.Request) bool {
+	if req.Method != "" && !httpguts.ValidHeaderFieldName(req.Method) { // both are tokens
+		return false
+	}
+	for name, values := range req.Header {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return false
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Discard reads a short answer to its end, so that its connection can be used
+// again, and closes it.
+func (x *exchange) Discard(res *http.Response) {
+	const short = 4 << 10
+	if res.ContentLength >= 0 && res.ContentLength <= short {
+		_, _ = io.CopyN(io.Discard, res.Body, short) // best effort: the next attempt does not need it
+	}
+	_ = res.Body.Close()
+}
+
+// answer makes the response the caller's.
+func (x *exchange) answer(res *http.Response) *http.Response {
+	res.Request = x.req
+	switch {
+	case res.Body == nil || res.Body == http.NoBody:
+		x.End(call.Outcome{})
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		x.content.init(res.Body, &x.Flight)
+		if rw, ok := res.Body.(io.ReadWriteCloser); ok {
+			res.Body = &upgraded{answerBody: &x.content, w: rw}
+		} else {
+			res.Body = &x.content
+		}
+	default:
+		x.content.init(res.Body, &x.Flight)
+		res.Body = &x.content
+	}
+	return res
+}
+
+// Get, Set and Keys make the exchange the carrier of a trace. The caller's
+// headers are copied before the first is added.
+
+// Get returns a header of the attempt.
+func (x *exchange) Get(key string) string { return x.header.Get(key) }
+
+// Set adds a header to the attempts.
+func (x *exchange) Set(key, value string) {
+	if !x.cloned {
+		h := make(http.Header, len(x.req.Header)+1)
+		for k, v := range x.req.Header {
+			h[k] = v
+		}
+		x.header, x.cloned = h, true
+	}
+	x.header.Set(key, value)
+}
+
+// Keys lists the headers of the attempt.
+func (x *exchange) Keys() []string {
+	keys := make([]string, 0, len(x.header))
+	for k := range x.header {
+		keys = append(keys, k)
+	}
+	return keys
+}

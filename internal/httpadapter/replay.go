@@ -1,0 +1,171 @@
+package httpadapter
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// replay lets a request's body be sent more than once: through the request's
+// own GetBody, else by keeping what was read of it up to a limit. Attempts read
+// it one after the other; a transport that still reads for a former attempt is
+// cut off.
+type replay struct {
+	src  io.ReadCloser
+	get  func() (io.ReadCloser, error)
+	uses int
+
+	mu       sync.Mutex // held while reading src: the next reader waits for the last one's bytes
+	kept     []byte
+	limit    int
+	overflow bool
+	err      error // how src ended
+	current  *replayReader
+	final    bool // no further attempt will come
+	closed   bool
+}
+
+// errSuperseded is what a transport reads that did not notice that its attempt
+// is over.
+var errSuperseded = errors.New("the attempt is over")
+
+func (b *replay) init(req *http.Request) {
+	if req.Body != nil && req.Body != http.NoBody {
+		b.src, b.get = req.Body, req.GetBody
+	}
+}
+
+// next returns the body of the next attempt, and how the transport may get it
+// once more by itself.
+func (b *replay) next(limit int) (io.ReadCloser, func() (io.ReadCloser, error), error) {
+	b.uses++
+	switch {
+	case b.src == nil:
+		return nil, nil, nil
+	case b.get != nil && b.uses == 1:
+		return b.src, b.get, nil
+	case b.get != nil:
+		body, err := b.get()
+		if err != nil {
+			return nil, nil, fmt.Errorf("rewind the request's body: %w", err)
+		}
+		return body, b.get, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit = max(limit, 0)
+	return b.reader(), b.again, nil
+}
+
+// again is GetBody for bodies that are kept.
+func (b *replay) again() (io.ReadCloser, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.overflow {
+		return nil, fmt.Errorf("the body is longer than the %d bytes that are kept", b.limit)
+	}
+	return b.reader(), nil
+}
+
+func (b *replay) reader() *replayReader {
+	b.current = &replayReader{b: b}
+	return b.current
+}
+
+// replayable says whether all that was read can be read again.
+func (b *replay) replayable() bool {
+	if b.src == nil || b.get != nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.overflow && (b.err == nil || b.err == io.EOF) //nolint:errorlint // readers return it bare
+}
+
+// failure returns the error of the caller's body, if reading it has failed.
+func (b *replay) failure() error {
+	if b.src == nil || b.get != nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil && b.err != io.EOF { //nolint:errorlint // readers return it bare
+		return fmt.Errorf("read the request's body: %w", b.err)
+	}
+	return nil
+}
+
+// decided says that there will be no further attempt, and closes the body
+// unless the transport that answered is still sending it.
+func (b *replay) decided(answered bool) {
+	switch {
+	case b.src == nil:
+	case b.get != nil:
+		if b.uses == 0 {
+			_ = b.src.Close() // nobody else will; the caller gets the error that matters
+		}
+	default:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.final = true
+		if !answered || b.current == nil || b.current.closed {
+			b.close()
+		}
+	}
+}
+
+func (b *replay) close() {
+	if !b.closed {
+		b.closed = true
+		b.current = nil
+		_ = b.src.Close() // as net/http does
+	}
+}
+
+// replayReader is the body of one attempt.
+type replayReader struct {
+	b      *replay
+	at     int // how many of the kept bytes were read
+	closed bool
+}
+
+// Read implements [io.Reader].
+func (r *replayReader) Read(p []byte) (int, error) {
+	b := r.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.current != r:
+		return 0, errSuperseded
+	case r.at < len(b.kept):
+		n := copy(p, b.kept[r.at:])
+		r.at += n
+		return n, nil
+	case b.err != nil:
+		return 0, b.err
+	}
+	n, err := b.src.Read(p)
+	b.err = err
+	if b.overflow = b.overflow || len(b.kept)+n > b.limit; b.overflow {
+		b.kept, r.at = nil, 0
+	} else {
+		b.kept = append(b.kept, p[:n]...)
+		r.at += n
+	}
+	return n, err
+}
+
+// Close implements [io.Closer]. The caller's body is closed when no other
+// attempt can need it.
+func (r *replayReader) Close() error {
+	b := r.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r.closed = true
+	if b.current == r && b.final {
+		b.close()
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package outbound
+
+import (
+	"context"
+	"time"
+
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/deadline"
+	"github.com/innermesh/innermesh/internal/telemetry"
+)
+
+// Attempt is one try of a call on one instance. It is the context of that try:
+// it carries the attempt's span and ends with the attempt's time, and once the
+// call was answered, with the answer.
+type Attempt struct {
+	deadline.Context
+	// Number is 1 for the first attempt of a call.
+	Number int
+
+	pick     cluster.Pick
+	began    time.Duration
+	until    time.Duration
+	span     telemetry.Span
+	judged   bool
+	released bool
+}
+
+// Member is the instance the attempt goes to.
+func (a *Attempt) Member() *cluster.Member { return a.pick.Member }
+
+func (a *Attempt) begin(ctx context.Context, now, until time.Duration, span telemetry.Span) {
+	a.began, a.until, a.span = now, until, span
+	a.Start(ctx, until)
+}
+
+// judge tells the member, once, how the attempt went.
+func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
+	if a.judged {
+		return
+	}
+	a.judged = true
+	a.pick.Judge(out.Reason, now-a.began)
+	a.span.Judged(&f.Call, out)
+	f.cluster.Telemetry.Attempted(a, a.Number, out.Reason)
+}
+
+// release gives back, once, what the attempt has taken.
+func (a *Attempt) release() {
+	if a.released {
+		return
+	}
+	a.released = true
+	a.Cancel()
+	a.pick.Release()
+	a.span.End()
+}

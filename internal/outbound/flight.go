@@ -1,0 +1,264 @@
+package outbound
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/innermesh/innermesh/balancer"
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/internal/telemetry"
+)
+
+// Flight is one call under way: its facts, its time and where it has been. An
+// adapter embeds it in what it allocates for a call anyway, fills in the
+// [call.Call] and hands it to [Do].
+type Flight struct {
+	call.Call
+
+	ctx      context.Context // the caller's, with the call's span
+	cluster  *cluster.Cluster
+	settings *cluster.Settings
+	began    time.Duration
+	until    time.Duration // when the policy's time for the call is over, 0 is never
+	span     telemetry.Span
+
+	tried   []*balancer.Member
+	places  [4]*balancer.Member
+	attempt *Attempt
+	first   Attempt
+
+	mu    sync.Mutex // an answer may be read and closed from two goroutines
+	ended bool
+}
+
+// Attempt returns the attempt that was made last, nil before the first.
+func (f *Flight) Attempt() *Attempt { return f.attempt }
+
+// Settings returns what the call goes by.
+func (f *Flight) Settings() *cluster.Settings { return f.settings }
+
+// start finds the service and puts the call on the clock.
+func (f *Flight) start(ctx context.Context, d *cluster.Directory) (err error) {
+	f.ctx, f.began, f.tried = ctx, mono.Now(), f.places[:0]
+	if f.cluster, err = d.Get(f.Service); err != nil {
+		return err
+	}
+	f.settings = f.cluster.View().Settings
+	if timeout := cmp.Or(f.Options.Timeout, f.settings.Total); timeout > 0 && !f.Stream {
+		f.until = f.began + timeout
+	}
+	f.Idempotent = f.Idempotent || f.Options.Idempotent
+	f.ctx, f.span = f.cluster.Telemetry.StartCall(ctx, &f.Call, f.began)
+	return nil
+}
+
+// ready waits for discovery's first word, which is there for all calls but the
+// first ones.
+func (f *Flight) ready() error {
+	if f.cluster.IsReady() {
+		return nil
+	}
+	ctx := f.ctx
+	if f.until != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.until-mono.Now())
+		defer cancel()
+	}
+	return f.cluster.Ready(ctx)
+}
+
+func (f *Flight) deposit() { f.settings.Budget.Deposit(f.began) }
+
+// next picks an instance for another attempt and passes its breaker. Members
+// are looked up anew: who has come meanwhile may be chosen.
+func (f *Flight) next() (*Attempt, error) {
+	now := f.began
+	a := &f.first
+	if f.Attempts > 0 {
+		now, a = mono.Now(), new(Attempt) // the first may still be known to a transport
+	}
+	pick, err := f.cluster.View().Pick(now, f.tried)
+	if err != nil {
+		f.attempt = nil
+		return nil, err
+	}
+	f.Attempts++
+	f.Instance = pick.ID
+	f.tried = append(f.tried, pick.Load())
+	a.Number, a.pick, a.Silent = f.Attempts, pick, f.Stream
+	ctx, span := f.cluster.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
+	a.begin(ctx, now, f.tryUntil(now), span)
+	f.attempt = a
+	return a, nil
+}
+
+// tryUntil is when an attempt that starts now has run out of time.
+func (f *Flight) tryUntil(now time.Duration) time.Duration {
+	switch until := now + f.settings.PerTry; {
+	case f.settings.PerTry == 0 || f.Options.Timeout != 0 && f.settings.PerTry >= f.Options.Timeout:
+		return f.until
+	case f.until == 0:
+		return until
+	default:
+		return min(until, f.until)
+	}
+}
+
+// classify corrects what an adapter can not know: whose time it was that ran
+// out, and that the caller has gone.
+func (f *Flight) classify(out call.Outcome) call.Outcome {
+	a := f.attempt
+	switch {
+	case out.Err == nil:
+	case f.ctx.Err() != nil:
+		out.Reason = call.Canceled
+		if errors.Is(f.ctx.Err(), context.DeadlineExceeded) {
+			out.Reason = call.Expired
+		}
+		if !errors.Is(out.Err, f.ctx.Err()) {
+			out.Err = fmt.Errorf("%w (%w)", f.ctx.Err(), out.Err)
+		}
+	case out.Reason == call.Rejected:
+		if errors.Is(out.Err, context.DeadlineExceeded) {
+			out.Reason = call.Expired
+		}
+	case a != nil && a.TimedOut():
+		out.Reason = call.TryTimeout
+		if a.until == f.until {
+			out.Reason = call.Expired
+		}
+		out.Err = fmt.Errorf("no answer within %v: %w", (a.until - a.began).Round(time.Millisecond), context.DeadlineExceeded)
+	}
+	return out
+}
+
+// Judge tells the balancer's side how the attempt went. Streams are judged by
+// their adapter, as soon as a first message or the end says enough; all others
+// are judged on the path.
+func (f *Flight) Judge(out call.Outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.attempt != nil {
+		f.attempt.judge(f, out, mono.Now())
+	}
+}
+
+// verdict says whether the call is tried again, and after which pause. If it is
+// not although it might have been, the reason is added to the outcome's error.
+func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
+	if out.Reason == call.OK {
+		return 0, false
+	}
+	now := mono.Now()
+	fresh, open := f.cluster.View().Choice(now, f.tried)
+	if !open && !f.WaitForReady {
+		return 0, false // whatever was answered is better than nothing
+	}
+	if out.Reason == call.Rejected && f.WaitForReady {
+		out.Reason = call.Unreachable // as with an instance that can not be reached: wait and try again
+		fresh = false
+	}
+	wait, again, why := f.settings.Retry.Next(&f.Call, *out, f.left(now), now, fresh)
+	if why != nil && out.Err != nil {
+		out.Err = fmt.Errorf("%w (not tried again: %w)", out.Err, why)
+	}
+	if again {
+		f.span.Retrying(&f.Call, out.Reason)
+	}
+	return wait, again
+}
+
+// left is how much time the call has, negative if it has no end.
+func (f *Flight) left(now time.Duration) time.Duration {
+	left := time.Duration(-1)
+	if f.until != 0 {
+		left = max(f.until-now, 0)
+	}
+	if at, ok := f.ctx.Deadline(); ok {
+		if own := max(time.Until(at), 0); left < 0 || own < left {
+			left = own
+		}
+	}
+	return left
+}
+
+// pause waits between two attempts; it fails when the caller has gone.
+func (f *Flight) pause(d time.Duration) error {
+	if d <= 0 {
+		return f.ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-f.ctx.Done():
+		return f.ctx.Err()
+	}
+}
+
+// release gives back what the last attempt has taken.
+func (f *Flight) release() {
+	if f.attempt != nil {
+		f.attempt.release()
+	}
+}
+
+// answered notes that the application gets an answer. Reading it is on the
+// caller's time: an event stream may last for hours.
+func (f *Flight) answered(out call.Outcome) {
+	f.attempt.StopClock()
+	if !f.Stream {
+		f.record(out)
+	}
+}
+
+// End ends a call that was answered, when nothing more of the answer will be
+// read. out tells how a stream ended; for other calls it matters only if it has
+// an error. It may be called more than once.
+func (f *Flight) End(out call.Outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return
+	}
+	f.ended = true
+	if f.attempt != nil {
+		f.attempt.judge(f, out, mono.Now())
+	}
+	if f.Stream {
+		f.record(out)
+	} else if out.Err != nil {
+		f.span.Judged(&f.Call, out)
+	}
+	f.release()
+	f.span.End()
+}
+
+// fail ends a call that got no answer.
+func (f *Flight) fail(out call.Outcome) *call.Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cluster != nil && !f.ended {
+		out = f.classify(out)
+		f.release()
+		f.record(out)
+		f.span.End()
+	}
+	f.ended = true
+	return f.Fail(out)
+}
+
+func (f *Flight) record(out call.Outcome) {
+	f.cluster.Telemetry.Called(f.ctx, &f.Call, out, mono.Now()-f.began)
+	f.span.Judged(&f.Call, out)
+}
+
+// Inject writes the trace that the attempt belongs to.
+func (f *Flight) Inject(a *Attempt, into telemetry.Carrier) { f.cluster.Telemetry.Inject(a, into) }

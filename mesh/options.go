@@ -1,0 +1,120 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/policy"
+	"github.com/innermesh/innermesh/tlsutil"
+)
+
+// Options configure a [Mesh]. Only Service is required; every other zero value
+// is the documented default.
+type Options struct {
+	// Service is the logical name of this program: the source of its calls in
+	// metrics and, with TLS, part of its identity. Required.
+	Service string
+
+	// Discovery says where services run. Default: Consul, as Consul says.
+	Discovery discovery.Source
+	// Registrar makes instances of this program known. Default: Discovery, if
+	// it can register too, else none; with the default discovery, Consul.
+	Registrar discovery.Registrar
+	// Consul says how Consul is reached. It is not used if Discovery is set.
+	Consul ConsulOptions
+
+	// TLS secures all calls to services of the mesh.
+	TLS TLSOptions
+
+	// Defaults is laid over the built-in policy, for all services. What Consul
+	// says about a service wins over it.
+	Defaults policy.Service
+	// Pinned is laid over everything else, by service: what it says can not be
+	// changed centrally.
+	Pinned map[string]policy.Service
+
+	// HTTP concerns the HTTP client alone.
+	HTTP HTTPOptions
+
+	// Telemetry says where spans and metrics go. Default: OpenTelemetry's
+	// globals, which do nothing until the program sets them.
+	Telemetry TelemetryOptions
+	// Logger hears of changes of state. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// TelemetryOptions say where spans and metrics go.
+type TelemetryOptions = telemetry.Options
+
+// TLSOptions say how calls are secured.
+type TLSOptions struct {
+	// Source holds this program's identity and whom it trusts. Default: none,
+	// which means plain text.
+	Source tlsutil.Source
+}
+
+// HTTPOptions concern the HTTP client.
+type HTTPOptions struct {
+	// RefuseOutside makes requests to hosts that are not services of the mesh
+	// fail instead of passing them on.
+	RefuseOutside bool
+}
+
+// Validate names every field that is wrong. [New] calls it.
+func (o Options) Validate() error {
+	var faults []error
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, &OptionError{Field: field, Problem: fmt.Sprintf(format, args...)})
+	}
+	nested := func(field string, err error) {
+		if err != nil {
+			faults = append(faults, &OptionError{Field: field, Problem: err.Error(), Err: err})
+		}
+	}
+	switch {
+	case o.Service == "":
+		fault("Service", "is empty: give the logical name of this program, such as %q", "checkout")
+	case !validName(o.Service):
+		fault("Service", "is %q: want lower-case letters, digits, - and _, 63 at most", o.Service)
+	}
+	if o.Discovery != nil && o.Consul != (ConsulOptions{}) {
+		fault("Consul", "is set together with Discovery, which replaces it: choose one")
+	}
+	if s, ok := o.Discovery.(interface{ Validate() error }); ok {
+		nested("Discovery", s.Validate())
+	}
+	nested("Defaults", policy.Merge(policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}).Validate())
+	for service, p := range o.Pinned {
+		if !validName(service) {
+			fault("Pinned", "names the service %q: want lower-case letters, digits, - and _, 63 at most", service)
+		}
+		nested("Pinned["+service+"]", policy.Merge(policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}, policy.Layer{Service: p}).Validate())
+	}
+	return errors.Join(faults...)
+}
+
+// OptionError is a field of [Options] that is wrong.
+type OptionError struct {
+	// Field is its path, such as "Pinned[payments]".
+	Field string
+	// Problem says what is wrong with it, and what to do.
+	Problem string
+	// Err is the cause, if another room has found the fault.
+	Err error
+}
+
+// Error names the field and the problem.
+func (e *OptionError) Error() string { return fmt.Sprintf("option %s %s", e.Field, e.Problem) }
+
+// Unwrap returns the cause.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// validName says whether s can be the name of a service: a DNS label.
+func validName(s string) bool {
+	odd := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' }
+	return s != "" && len(s) <= 63 && s[0] != '-' && s[len(s)-1] != '-' && !strings.ContainsFunc(s, odd)
+}
