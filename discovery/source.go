@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // What a source can know about a service that can not be called. They are the
@@ -28,6 +29,11 @@ type Snapshot struct {
 	// Unknown is true when the list is empty because the source never heard of
 	// the service, not because its instances left.
 	Unknown bool
+}
+
+// Equal says whether both tell the same of a service.
+func (s Snapshot) Equal(o Snapshot) bool {
+	return s.Unknown == o.Unknown && slices.EqualFunc(s.Instances, o.Instances, Instance.Equal)
 }
 
 // Update is what a watch tells: a new snapshot, or why there is none.
