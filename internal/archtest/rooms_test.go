@@ -1,0 +1,84 @@
+package archtest
+
+// room is a line of the plan of the house in docs/architecture.md.
+type room struct {
+	// floor is how high it lies. An arrow may only point to a lower floor.
+	floor int
+	// may lists what its code imports of ours; its tests may import more.
+	may []string
+	// open says that every higher room may import it without being listed:
+	// it has no words of its own, only a mechanism.
+	open bool
+	// planned says that nobody has built it yet.
+	planned bool
+}
+
+// Names that stand for many in room.may.
+const (
+	allBelow    = "*"        // every room on a lower floor
+	publicBelow = "public/*" // of those, the ones that users may import too
+)
+
+// rooms is the plan of the house.
+var rooms = map[string]room{
+	// Ground: words and mechanisms.
+	".":                 {},
+	"call":              {},
+	"discovery":         {},
+	"tlsutil":           {},
+	"internal/admin":    {planned: true},
+	"internal/archtest": {},
+	"internal/consul":   {},
+	"internal/deadline": {open: true},
+	"internal/lastgood": {planned: true},
+	"internal/mono":     {open: true},
+	"internal/window":   {open: true},
+
+	// Floor 1: one mechanism each.
+	"balancer":                {floor: 1, may: []string{"call", "discovery"}},
+	"breaker":                 {floor: 1, may: []string{"call"}},
+	"deadletter":              {floor: 1, may: []string{"call"}, planned: true},
+	"discovery/consul":        {floor: 1, may: []string{"discovery", "internal/consul", "internal/lastgood"}},
+	"discovery/discoverytest": {floor: 1, may: []string{"discovery"}},
+	"discovery/dns":           {floor: 1, may: []string{"discovery", "internal/lastgood"}, planned: true},
+	"discovery/file":          {floor: 1, may: []string{"discovery", "internal/lastgood"}, planned: true},
+	"idempotency":             {floor: 1, may: []string{"call"}, planned: true},
+	"internal/consultest":     {floor: 1, may: []string{"internal/consul"}},
+	"internal/telemetry":      {floor: 1, may: []string{"call"}},
+	"limit":                   {floor: 1, may: []string{"call"}, planned: true},
+	"retry":                   {floor: 1, may: []string{"call"}},
+	"tlsutil/consulca":        {floor: 1, may: []string{"tlsutil", "internal/consul"}, planned: true},
+
+	// Floor 2: the words of configuration.
+	"internal/consultest/build": {floor: 2, may: []string{"internal/consultest"}},
+	"policy":                    {floor: 2, may: []string{"balancer", "breaker", "retry", "limit"}},
+
+	// Floor 3: what a service is made of.
+	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
+	"internal/cluster": {floor: 3, may: []string{
+		"call", "discovery", "balancer", "breaker", "retry", "limit", "policy", "internal/telemetry",
+	}},
+	"internal/route": {floor: 3, may: []string{"call", "policy"}, planned: true},
+	"policy/consul":  {floor: 3, may: []string{"policy", "internal/consul", "internal/lastgood"}, planned: true},
+
+	// Floor 4: the path of a call.
+	"internal/outbound": {floor: 4, may: []string{
+		"call", "discovery", "balancer", "internal/cluster", "internal/route", "retry", "limit", "policy", "internal/telemetry",
+	}},
+
+	// Floor 5: translators.
+	"internal/grpcadapter": {floor: 5, may: []string{
+		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/outbound", "inbound",
+	}},
+	"internal/httpadapter": {floor: 5, may: []string{
+		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/outbound", "inbound",
+	}},
+
+	// Floor 6: front doors.
+	"mesh": {floor: 6, may: []string{allBelow}},
+	"saga": {floor: 6, may: []string{"call", "deadletter"}, planned: true},
+
+	// Floor 7: those who live in front of the house.
+	"examples/...": {floor: 7, may: []string{publicBelow, "internal/consultest"}},
+	"meshtest":     {floor: 7, may: []string{publicBelow}, planned: true},
+}
