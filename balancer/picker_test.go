@@ -20,11 +20,11 @@ func newMembers(n int) []*balancer.Member {
 	return members
 }
 
-func build(t testing.TB, p balancer.Policy, members []*balancer.Member) balancer.Picker {
-	t.Helper()
+func build(tb testing.TB, p balancer.Policy, members []*balancer.Member) balancer.Picker {
+	tb.Helper()
 	picker, err := balancer.New(p, members)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return picker
 }

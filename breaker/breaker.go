@@ -68,8 +68,8 @@ func New(name string, o Options, changed func(Change)) *Breaker {
 		Interval:     o.Window,
 		BucketPeriod: o.Window / buckets,
 		Timeout:      o.Open,
-		ReadyToTrip:  func(c gobreaker.Counts) bool { return o.trips(c) },
-		IsExcluded:   func(err error) bool { return err == errNeutral },
+		ReadyToTrip:  o.trips,
+		IsExcluded:   func(err error) bool { return errors.Is(err, errNeutral) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			now := time.Now()
 			b.since.Store(now.UnixNano())

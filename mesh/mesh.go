@@ -6,9 +6,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
@@ -166,8 +169,8 @@ func (m *Mesh) Close(ctx context.Context) error {
 	m.closing, m.isClosed = nil, true
 	m.mu.Unlock()
 	var faults []error
-	for i := len(closing) - 1; i >= 0; i-- {
-		faults = append(faults, closing[i](ctx))
+	for _, undo := range slices.Backward(closing) {
+		faults = append(faults, undo(ctx))
 	}
 	return errors.Join(faults...)
 }
@@ -208,7 +211,7 @@ func (m *Mesh) inflight(tell func(service string, n int)) {
 
 // ignoreClosed forgives a connection that the user has closed before.
 func ignoreClosed(err error) error {
-	if errors.Is(err, grpc.ErrClientConnClosing) {
+	if status.Code(err) == codes.Canceled {
 		return nil
 	}
 	return err

@@ -87,12 +87,13 @@ func (o Options) Validate() error {
 	if s, ok := o.Discovery.(interface{ Validate() error }); ok {
 		nested("Discovery", s.Validate())
 	}
-	nested("Defaults", policy.Merge(policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}).Validate())
+	builtin, defaults := policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}
+	nested("Defaults", policy.Merge(builtin, defaults).Validate())
 	for service, p := range o.Pinned {
 		if !validName(service) {
 			fault("Pinned", "names the service %q: want lower-case letters, digits, - and _, 63 at most", service)
 		}
-		nested("Pinned["+service+"]", policy.Merge(policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}, policy.Layer{Service: p}).Validate())
+		nested("Pinned["+service+"]", policy.Merge(builtin, defaults, policy.Layer{Service: p}).Validate())
 	}
 	return errors.Join(faults...)
 }

@@ -160,7 +160,7 @@ func cpuTime() time.Duration {
 type instant struct{}
 
 func (instant) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: io.NopCloser(eof{}), Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: io.NopCloser(eof{}), Request: r}, nil
 }
 
 type eof struct{}

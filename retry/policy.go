@@ -51,16 +51,16 @@ const patience = time.Second
 // nothing of the budget: it has put no load on anybody.
 func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, fresh bool) (wait time.Duration, again bool, why error) {
 	switch {
-	case !out.Reason.Passing() && !(out.Reason == call.Throttled && out.RetryAfter > 0):
+	case !out.Reason.Passing() && (out.Reason != call.Throttled || out.RetryAfter == 0):
 		return 0, false, nil
 	case !c.Repeatable(out.Sent):
 		return 0, false, ErrUnsafe
 	case out.NoRetry || out.RetryAfter > patience:
 		return 0, false, ErrPushback
-	case c.Attempts >= p.attempts(c) && !(c.WaitForReady && out.Sent == call.NotSent):
+	case c.Attempts >= p.attempts(c) && (!c.WaitForReady || out.Sent != call.NotSent):
 		return 0, false, p.exhausted(c)
 	}
-	if !(out.Sent == call.NotSent && fresh) {
+	if out.Sent != call.NotSent || !fresh {
 		wait = max(p.wait(c.Attempts), out.RetryAfter)
 	}
 	if left >= 0 && wait >= left {

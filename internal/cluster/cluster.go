@@ -42,20 +42,20 @@ type Cluster struct {
 	watchers map[*func()]struct{}
 }
 
-func newCluster(ctx context.Context, service string, source discovery.Source, p policy.Effective, tel *telemetry.Telemetry, log *slog.Logger) *Cluster {
+func newCluster(ctx context.Context, service string, o Options) *Cluster {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Cluster{
-		Service: service, Telemetry: tel.Upstream(service),
-		log: log.With("service", service), tel: tel,
+		Service: service, Telemetry: o.Telemetry.Upstream(service),
+		log: o.Logger.With("service", service), tel: o.Telemetry,
 		ready: make(chan struct{}), closed: cancel, ended: make(chan struct{}),
 		members:  make(map[string]*Member),
 		watchers: make(map[*func()]struct{}),
 	}
 	c.used.Store(true)
-	c.view.Store(newView(newSettings(p, nil), nil, discovery.ErrNotReady))
+	c.view.Store(newView(newSettings(o.Policy(service), nil), nil, discovery.ErrNotReady))
 	go func() {
 		defer close(c.ended)
-		if err := source.Watch(ctx, service, c.update); ctx.Err() == nil {
+		if err := o.Source.Watch(ctx, service, c.update); ctx.Err() == nil {
 			c.update(discovery.Update{Err: fmt.Errorf("the source gave up: %w", err)})
 			<-ctx.Done()
 		}

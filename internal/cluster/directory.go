@@ -71,7 +71,7 @@ func (d *Directory) open(service string) (*Cluster, error) {
 	if d.closed {
 		return nil, ErrClosed
 	}
-	c := newCluster(d.ctx, service, d.o.Source, d.o.Policy(service), d.o.Telemetry, d.o.Logger)
+	c := newCluster(d.ctx, service, d.o)
 	d.clusters.Store(service, c)
 	if d.o.Opened != nil {
 		d.o.Opened(service)

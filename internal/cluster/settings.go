@@ -50,6 +50,9 @@ func newSettings(p policy.Effective, old *Settings) *Settings {
 		Max:      time.Duration(p.Retry.Backoff.Max),
 		Budget:   retry.BudgetOptions{Ratio: p.Retry.Budget.Ratio, Floor: p.Retry.Budget.Floor},
 	}
+	if options.Base < 0 { // off: no wait worth the name
+		options.Base, options.Max = 1, 1
+	}
 	if old != nil && old.Policy.Retry.Budget == p.Retry.Budget {
 		s.Budget = old.Budget
 	} else {

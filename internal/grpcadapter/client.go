@@ -17,7 +17,9 @@ import (
 type client struct{ directory *cluster.Directory }
 
 // unary is a [grpc.UnaryClientInterceptor].
-func (c *client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (c *client) unary(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
 	service, ok := serviceOf(cc)
 	if !ok {
 		return invoke(ctx, method, req, reply, cc, opts...)
@@ -44,7 +46,7 @@ type unary struct {
 }
 
 // Send makes one attempt.
-func (x *unary) Send(a *outbound.Attempt) (answer error, out call.Outcome) {
+func (x *unary) Send(a *outbound.Attempt) (error, call.Outcome) { //nolint:revive // the error is the answer, as the instance sent it
 	t := &x.first
 	if a.Number > 1 {
 		t = new(try) // gRPC may still hold on to the first

@@ -15,7 +15,9 @@ import (
 )
 
 // stream is a [grpc.StreamClientInterceptor].
-func (c *client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (c *client) stream(
+	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
 	service, ok := serviceOf(cc)
 	if !ok {
 		return open(ctx, desc, cc, method, opts...)

@@ -17,7 +17,7 @@ import (
 const switchboardName = "innermesh_switchboard"
 
 // gRPC finds balancers only in its global registry. The builder has no state.
-func init() { balancer.Register(switchboardBuilder{}) }
+func init() { balancer.Register(switchboardBuilder{}) } //nolint:gochecknoinits // there is no other way to give gRPC a balancer
 
 type switchboardBuilder struct{}
 
@@ -79,7 +79,7 @@ func (b *switchboard) UpdateClientConnState(s balancer.ClientConnState) error {
 func (b *switchboard) open(c *cluster.Cluster, m *cluster.Member) {
 	l := &line{member: m}
 	l.state.Store(&lineState{is: connectivity.Idle})
-	conn, err := b.cc.NewSubConn(
+	conn, err := b.cc.NewSubConn( //nolint:staticcheck // what is deprecated is more than one address
 		[]resolver.Address{{Addr: m.Address, Attributes: withCluster(c)}},
 		balancer.NewSubConnOptions{StateListener: func(s balancer.SubConnState) { b.changed(l, s) }})
 	if err != nil {
@@ -132,12 +132,15 @@ func (b *switchboard) Close() {
 // at the same lines.
 type picker struct{ b *switchboard }
 
+var errNoAttempt = status.Error(codes.Internal,
+	"innermesh: call without the mesh's interceptors: dial with all of Mesh.DialOptions")
+
 // Pick finds the connection of the member that the attempt goes to. It waits
 // while that is being made, and ends the attempt at once when it can not be.
 func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	t, ok := info.Ctx.Value(tryKey{}).(*try)
 	if !ok {
-		return balancer.PickResult{}, status.Error(codes.Internal, "innermesh: call without the mesh's interceptors: dial with all of Mesh.DialOptions")
+		return balancer.PickResult{}, errNoAttempt
 	}
 	m := t.Member()
 	found, ok := p.b.lines.Load(m)

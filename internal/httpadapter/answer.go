@@ -19,7 +19,7 @@ func (b *answerBody) init(from io.ReadCloser, f *outbound.Flight) { b.from, b.fl
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	switch {
-	case err == io.EOF: //nolint:errorlint // readers return it bare
+	case err == io.EOF:
 		b.flight.End(call.Outcome{})
 	case err != nil:
 		b.flight.End(call.Outcome{Reason: call.Reset, Sent: call.Answered, Err: err})

@@ -123,7 +123,9 @@ func (c *conns) connect(ctx context.Context, addr string, timeout time.Duration)
 
 // handshake secures a new connection. Dialling and handshake each have the
 // whole connect timeout.
-func handshake(ctx context.Context, addr string, config *tls.Config, timeout time.Duration, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+func handshake(
+	ctx context.Context, addr string, config *tls.Config, timeout time.Duration, dial func(context.Context) (net.Conn, error),
+) (net.Conn, error) {
 	plain, err := dial(ctx)
 	if err != nil {
 		return nil, err

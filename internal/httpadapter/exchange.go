@@ -3,9 +3,11 @@ package httpadapter
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -64,7 +66,7 @@ func keyed(h http.Header) bool {
 // Send makes one attempt.
 func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 	through := x.route(a)
-	x.Flight.Inject(a, x)
+	x.Inject(a, x)
 	r := x.req.WithContext(a)
 	r.URL, r.Header = &x.url, x.header
 	if r.Host == "" {
@@ -196,9 +198,7 @@ func (x *exchange) Get(key string) string { return x.header.Get(key) }
 func (x *exchange) Set(key, value string) {
 	if !x.cloned {
 		h := make(http.Header, len(x.req.Header)+1)
-		for k, v := range x.req.Header {
-			h[k] = v
-		}
+		maps.Copy(h, x.req.Header)
 		x.header, x.cloned = h, true
 	}
 	x.header.Set(key, value)
@@ -206,9 +206,5 @@ func (x *exchange) Set(key, value string) {
 
 // Keys lists the headers of the attempt.
 func (x *exchange) Keys() []string {
-	keys := make([]string, 0, len(x.header))
-	for k := range x.header {
-		keys = append(keys, k)
-	}
-	return keys
+	return slices.Collect(maps.Keys(x.header))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/outbound"
@@ -24,7 +25,7 @@ type Options struct {
 	Directory *cluster.Directory
 	// Base carries what is not for the mesh. An *http.Transport also lends its
 	// settings to the connections to instances; any other round tripper is
-	// given the attempts to send. Nil means http.DefaultTransport's settings.
+	// given the attempts to send. Nil means a transport with the settings of net/http's default.
 	Base http.RoundTripper
 	// TLS returns the configuration for connections to a service, which is
 	// cloned for the protocol. Nil means plain text.
@@ -44,7 +45,7 @@ type Transport struct {
 func New(o Options) *Transport {
 	t := &Transport{o: o, base: o.Base}
 	if t.base == nil {
-		t.base = http.DefaultTransport.(*http.Transport).Clone()
+		t.base = defaultBase()
 	}
 	if own, ok := t.base.(*http.Transport); ok {
 		t.conns = newConns(own, o.TLS)
@@ -87,6 +88,18 @@ func (t *Transport) CloseIdleConnections() {
 	}
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
+	}
+}
+
+// defaultBase has the timeouts of net/http's default transport, and is our own.
+func defaultBase() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          100,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
 	}
 }
 

@@ -79,8 +79,7 @@ func settle[R any](f *Flight, r R, out call.Outcome) (R, error) {
 	return r, nil
 }
 
-func fail[R any](f *Flight, out call.Outcome) (R, error) {
-	var none R
+func fail[R any](f *Flight, out call.Outcome) (none R, err error) {
 	return none, f.fail(out)
 }
 
