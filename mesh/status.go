@@ -13,6 +13,9 @@ type Upstream struct {
 	Service string
 	// Error says why nobody can be called, if so.
 	Error error
+	// Retries are the attempts that were not the first of their call, since
+	// this program came to know the service.
+	Retries uint64
 	// Instances are all that discovery knows, critical ones too, by ID.
 	Instances []UpstreamInstance
 }
@@ -38,7 +41,7 @@ func (m *Mesh) Upstreams() []Upstream {
 	var all []Upstream
 	for _, c := range m.directory.All() {
 		s := c.Status()
-		u := Upstream{Service: s.Service, Error: s.Error}
+		u := Upstream{Service: s.Service, Error: s.Error, Retries: s.Retries}
 		for _, i := range s.Instances {
 			u.Instances = append(u.Instances, UpstreamInstance(i))
 		}

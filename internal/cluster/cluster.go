@@ -30,6 +30,7 @@ type Cluster struct {
 	view   atomic.Pointer[View]
 	ready  chan struct{}         // closed by the first snapshot
 	doubt  atomic.Pointer[error] // what the source said last, while it knows nothing
+	again  atomic.Uint64         // attempts that were not the first
 	used   atomic.Bool           // since the directory last looked
 	closed context.CancelFunc
 	ended  chan struct{}
@@ -125,6 +126,9 @@ func (c *Cluster) Watch(changed func()) (stop func()) {
 		delete(c.watchers, &changed)
 	}
 }
+
+// Retried counts an attempt that is not the first of its call.
+func (c *Cluster) Retried() { c.again.Add(1) }
 
 // Inflight returns how many attempts are under way.
 func (c *Cluster) Inflight() (n int) {

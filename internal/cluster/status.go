@@ -12,6 +12,8 @@ type Status struct {
 	Service string
 	// Error says why nobody can be called, if so.
 	Error error
+	// Retries are the attempts that were not the first of their call.
+	Retries uint64
 	// Instances are all that discovery knows, critical ones too, by ID.
 	Instances []InstanceStatus
 }
@@ -30,7 +32,7 @@ type InstanceStatus struct {
 
 // Status describes the service now.
 func (c *Cluster) Status() Status {
-	s := Status{Service: c.Service}
+	s := Status{Service: c.Service, Retries: c.again.Load()}
 	if v := c.View(); len(v.members) == 0 {
 		s.Error = v.empty
 	}

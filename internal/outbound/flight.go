@@ -169,6 +169,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		out.Err = fmt.Errorf("%w (not tried again: %w)", out.Err, why)
 	}
 	if again {
+		f.cluster.Retried()
 		f.span.Retrying(&f.Call, out.Reason)
 	}
 	return wait, again

@@ -79,7 +79,8 @@ func settle[R any](f *Flight, r R, out call.Outcome) (R, error) {
 	return r, nil
 }
 
-func fail[R any](f *Flight, out call.Outcome) (none R, err error) {
+func fail[R any](f *Flight, out call.Outcome) (R, error) { //nolint:unparam // there is no answer, that is the point
+	var none R
 	return none, f.fail(out)
 }
 
