@@ -61,7 +61,7 @@ func Build(ctx context.Context, log io.Writer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("build Consul: %w", err)
 	}
-	defer os.RemoveAll(tmp) //nolint:errcheck // only what a failed build left behind
+	defer os.RemoveAll(tmp) // only what a failed build left behind
 
 	built := filepath.Join(tmp, filepath.Base(path))
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", built, serverModule)

@@ -92,14 +92,14 @@ func (a *Agent) start(ctx context.Context) error {
 }
 
 func (a *Agent) args() []string {
-	mode := []string{"agent", "-dev"}
+	args := []string{"agent", "-dev"}
 	if a.options.Persistent {
-		mode = []string{
+		args = []string{
 			"agent", "-server", "-bootstrap-expect=1", "-data-dir=" + filepath.Join(a.dir, "data"),
 			"-hcl=connect { enabled = true } performance { raft_multiplier = 1 }",
 		}
 	}
-	args := append(mode,
+	args = append(args,
 		"-node="+a.Node, "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=info",
 		// Fast gossip: a lone agent has nobody to be polite to.
 		"-hcl=gossip_lan { gossip_interval = \"50ms\" probe_interval = \"200ms\" probe_timeout = \"100ms\" }",
@@ -142,7 +142,7 @@ func leads(ctx context.Context, client *http.Client, url string) bool {
 	if err != nil {
 		return false
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing to lose
+	defer resp.Body.Close() // nothing to lose
 	var body [64]byte
 	n, _ := resp.Body.Read(body[:]) // `"127.0.0.1:8300"`, or `""` as long as there is none
 	return resp.StatusCode == http.StatusOK && n > len(`""`)

@@ -37,11 +37,11 @@ func isFree(port int) bool {
 	if err != nil {
 		return false
 	}
-	defer tcp.Close() //nolint:errcheck // it was only a question
+	defer tcp.Close() // it was only a question
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: addr.IP, Port: port})
 	if err != nil {
 		return false
 	}
-	defer udp.Close() //nolint:errcheck // it was only a question
+	defer udp.Close() // it was only a question
 	return true
 }

@@ -32,7 +32,7 @@ func startProcess(binary string, args []string, logPath string) (*process, error
 	started := make(chan error, 1)
 	go func() {
 		defer close(p.ended)
-		defer log.Close() //nolint:errcheck // written by the child
+		defer log.Close() // written by the child
 		// The kernel ties the child's end to the thread that started it, so this
 		// goroutine keeps its thread until the child is gone.
 		runtime.LockOSThread()
@@ -40,7 +40,7 @@ func startProcess(binary string, args []string, logPath string) (*process, error
 		p.pid = cmd.Process
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() //nolint:errcheck // how a killed server ends says nothing
+			_ = cmd.Wait() // how a killed server ends says nothing
 		}
 	}()
 	if err := <-started; err != nil {
@@ -70,7 +70,7 @@ func (p *process) stop(patience time.Duration) error {
 
 // kill ends the process at once and returns when it is gone.
 func (p *process) kill() {
-	_ = p.pid.Kill() //nolint:errcheck // already gone is fine
+	_ = p.pid.Kill() // already gone is fine
 	<-p.ended
 }
 

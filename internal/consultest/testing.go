@@ -14,7 +14,7 @@ import (
 const RequireEnv = "INNERMESH_REQUIRE_CONSUL"
 
 // TB is what this package needs of a [testing.TB].
-type TB interface {
+type TB interface { //nolint:interfacebloat // every test has them
 	ArtifactDir() string
 	Cleanup(f func())
 	Context() context.Context

@@ -1,0 +1,235 @@
+package consul
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"golang.org/x/time/rate"
+)
+
+// watch is one blocking query and what it has learned.
+type watch struct {
+	client *Client
+	query  Query
+
+	key         string // these three belong to the client, under its lock
+	stop        func()
+	subscribers int
+
+	mu    sync.Mutex
+	state state
+}
+
+// state is what a watch knows at one moment. The counters tell what is new to a
+// reader who saw an earlier one.
+type state struct {
+	good    Result
+	answers int // how often good was set
+	err     error
+	errors  int           // how often err was set
+	changed chan struct{} // closed by the next change
+}
+
+func newWatch(c *Client, q Query) *watch {
+	return &watch{client: c, query: q, state: state{changed: make(chan struct{})}}
+}
+
+func (w *watch) now() state {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+const (
+	// margin is added to the longest time that the server may take by its own
+	// rules: its wait, and a sixteenth of it as jitter.
+	margin = 15 * time.Second
+	// promptly is the time for an answer that need not wait for anything; without
+	// a leader Consul takes up to 11 s to say so.
+	promptly = 30 * time.Second
+	// forbidden is how long, at least, a watch without permission waits: rights
+	// reach the agents within 30 s.
+	forbidden = 30 * time.Second
+	// burst and pace limit a loop whose server answers at once, for whatever reason.
+	burst = 10
+	pace  = time.Second
+)
+
+// loop asks until ctx ends. The rules are those of Consul's documentation of
+// blocking queries, and lessons from clients that ignored them; each has its
+// test.
+func (w *watch) loop(ctx context.Context) {
+	limit := rate.NewLimiter(rate.Every(pace), burst)
+	trouble := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(time.Second/2), // full jitter: from nothing to twice the interval,
+		backoff.WithRandomizationFactor(1),         // so from 1 s to 30 s
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(15*time.Second),
+		backoff.WithMaxElapsedTime(0))
+	var index uint64
+	for limit.Wait(ctx) == nil {
+		a, err := w.ask(ctx, index)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			w.fail(err)
+			// Whoever answers next may be another server, or one that has lost its
+			// memory; asked with an index from the future it would be silent for a
+			// whole wait. What is unchanged is not told, so asking anew costs little.
+			index = 0
+			pause := trouble.NextBackOff()
+			if kind(err) == "permission" {
+				pause = forbidden + rand.N(forbidden)
+			}
+			if !sleep(ctx, pause) {
+				return
+			}
+			continue
+		}
+		trouble.Reset()
+		if a.index < index {
+			index = 0 // it went backwards: start over
+		} else {
+			index = a.index
+		}
+		w.accept(a)
+	}
+}
+
+// ask makes one blocking query, or one that returns at once if index is 0, and
+// checks that the answer can be believed.
+func (w *watch) ask(ctx context.Context, index uint64) (answer, error) {
+	params := w.params()
+	if w.query.Read == Cached {
+		params.Set("cached", "")
+	} else {
+		params.Set("stale", "")
+	}
+	patience := promptly
+	if index > 0 {
+		wait := w.client.wait
+		params.Set("index", strconv.FormatUint(index, 10))
+		params.Set("wait", wait.String())
+		patience = wait + wait/16 + margin
+	}
+	a, err := w.read(ctx, params, patience)
+	if err != nil || !w.suspicious(a) {
+		return a, err
+	}
+	params = w.params()
+	params.Set("consistent", "")
+	if a, err = w.read(ctx, params, promptly); err != nil {
+		return a, fmt.Errorf("confirm that the list became empty: %w", err)
+	}
+	return a, nil
+}
+
+func (w *watch) params() url.Values {
+	params := url.Values{}
+	maps.Copy(params, w.query.Params)
+	if w.query.Datacenter != "" {
+		params.Set("dc", w.query.Datacenter)
+	}
+	return params
+}
+
+func (w *watch) read(ctx context.Context, params url.Values, patience time.Duration) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	path := w.query.Path
+	a, err := w.client.send(ctx, http.MethodGet, path, params, nil)
+	switch {
+	case err != nil:
+		return a, err
+	case a.index == 0 && a.status == http.StatusNotFound: // no such endpoint
+		return a, fmt.Errorf("GET %s: %w", path, w.client.statusError(a))
+	case a.index == 0:
+		return a, fmt.Errorf("GET %s: %w: it has no X-Consul-Index", path, ErrMalformed)
+	case a.status == http.StatusNotFound:
+		a.body = nil
+	case !json.Valid(a.body):
+		return a, fmt.Errorf("GET %s: %w: it is not JSON", path, ErrMalformed)
+	}
+	return a, nil
+}
+
+// suspicious: a list that was not empty is.
+func (w *watch) suspicious(a answer) bool {
+	if !w.query.ConfirmEmpty || !emptyList(a.body) {
+		return false
+	}
+	good := w.now().good
+	return good.Found && !emptyList(good.Body)
+}
+
+func emptyList(body []byte) bool {
+	body = bytes.TrimSpace(body)
+	if len(body) >= 2 && body[0] == '[' && body[len(body)-1] == ']' {
+		return len(bytes.TrimSpace(body[1:len(body)-1])) == 0
+	}
+	return len(body) == 0 || bytes.Equal(body, []byte("null"))
+}
+
+// accept takes a good answer; it is news if its content is, or if there was an
+// error before.
+func (w *watch) accept(a answer) {
+	next := Result{Body: a.body, Found: a.status == http.StatusOK, Index: a.index}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.state
+	if before.answers > 0 && before.err == nil && before.good.Found == next.Found && bytes.Equal(before.good.Body, next.Body) {
+		return
+	}
+	w.state.good, w.state.err = next, nil
+	w.state.answers++
+	w.tell()
+	if before.err != nil {
+		w.client.log.Info("Consul answers again", "path", w.query.Path)
+	}
+}
+
+// fail notes an error if it is of another kind than the one before.
+func (w *watch) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if kind(err) == kind(w.state.err) {
+		return
+	}
+	w.state.err = err
+	w.state.errors++
+	w.tell()
+	if kind(err) == "permission" {
+		w.client.log.Error("Consul refuses a watch: give its token the permission; what is known stays", "path", w.query.Path, "error", err)
+		return
+	}
+	w.client.log.Warn("Consul does not answer; what is known stays", "path", w.query.Path, "error", err)
+}
+
+// tell wakes all subscribers. The caller holds the lock.
+func (w *watch) tell() {
+	close(w.state.changed)
+	w.state.changed = make(chan struct{})
+}
+
+// sleep waits, or returns false if ctx ends before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
