@@ -1,15 +1,18 @@
 package policy
 
-// Timeout bounds how long a call may take. The caller's own deadline always
-// wins when it is earlier.
+// Timeout bounds how long a call may wait for its answer. The caller's own
+// deadline always wins when it is earlier.
 type Timeout struct {
-	// Total bounds the whole call: all attempts, the waits between them and the
-	// reading of the body. "off" leaves that to the caller's deadline. Streams
-	// are bounded by the caller's deadline alone.
+	// Total bounds a call until its answer begins: all attempts and the waits
+	// between them. Over HTTP the answer begins with the response headers; the
+	// reading of the body is bounded by the caller's context alone, so that
+	// event streams may last. A unary gRPC call is bounded until it ends, a
+	// gRPC stream not at all. "off" leaves the time to the caller's context.
 	// Default: 15s. Example: "2s".
 	Total Duration `json:"total,omitzero"`
-	// PerTry bounds one attempt, so that time is left for another. It must be
-	// shorter than total. "off" gives each attempt all the time that is left.
+	// PerTry bounds one attempt in the same way, so that time is left for
+	// another; of a gRPC stream, the opening. It must be shorter than total.
+	// "off" gives each attempt all the time that is left.
 	// Default: half of total; off if total is off or attempts is 1. Example: "800ms".
 	PerTry Duration `json:"perTry,omitzero"`
 	// Connect bounds making a connection, the TLS handshake included. It can
