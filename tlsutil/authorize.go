@@ -78,9 +78,11 @@ func listed(ids []ID) string {
 	const shown = 4
 	var names []string
 	for _, id := range ids[:min(len(ids), shown)] {
-		names = append(names, id.String())
+		if !id.IsZero() {
+			names = append(names, id.String())
+		}
 	}
-	if more := len(ids) - len(names); more > 0 {
+	if more := len(ids) - shown; more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	if len(names) == 0 {

@@ -53,6 +53,9 @@ func ParseID(s string) (ID, error) {
 // NewID makes an ID of a trust domain and path segments, which must not hold
 // slashes. Errors wrap [ErrBadID].
 func NewID(trustDomain string, segments ...string) (ID, error) {
+	if fault := domainFault(trustDomain); fault != "" {
+		return ID{}, badID(trustDomain, fault)
+	}
 	for _, s := range segments {
 		if fault := segmentFault(s); fault != "" {
 			return ID{}, badID(s, fault)
