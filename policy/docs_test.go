@@ -26,8 +26,8 @@ at the bottom lies the built-in default.
 
 - A duration is a string with a unit, such as "250ms", "2s" or "1m30s". A bare
   number is refused.
-- Where a thing can be switched off, -1 does it for numbers and "off" for
-  durations.
+- Where a thing can be switched off, a negative value does it: -1 for numbers,
+  "off" for durations.
 - Zero, the empty string and null are refused: they would not say whether "off"
   or "not said" is meant. The empty list is allowed.
 - Unknown and repeated fields are mistakes. A document with a mistake is refused

@@ -14,8 +14,9 @@ type Retry struct {
 	Budget   Budget  `json:"budget,omitzero"`
 	// Methods lists the gRPC methods that are idempotent, each as
 	// "/package.Service/Method" or, for all of a service,
-	// "/package.Service/*". The list replaces that of the layer below; an empty
-	// one says that there is none. HTTP needs no list: its methods tell.
+	// "/package.Service/*", 1000 at most. The list replaces that of the layer
+	// below; an empty one says that there is none. HTTP needs no list: its
+	// methods tell.
 	// Default: []. Example: ["/stock.v1.Stock/Get", "/prices.v1.Prices/*"].
 	Methods []string `json:"methods,omitzero"`
 	// ReplayBytes is how much of a request body is kept in memory to be sent
@@ -55,6 +56,7 @@ type Budget struct {
 
 const (
 	maxAttempts = 5
+	maxMethods  = 1000 // each gRPC call looks through them
 	maxReplay   = 16 << 20
 	maxFloor    = 1000
 )
@@ -80,6 +82,8 @@ func (r Retry) check(c *checker) {
 	c.ratio("retry.budget.ratio", r.Budget.Ratio)
 	c.thatf(within(r.Budget.Floor, maxFloor), "retry.budget.floor",
 		"%v is out of range: must be above 0 and at most %d retries a second, or -1 for none", r.Budget.Floor, maxFloor)
+	c.thatf(len(r.Methods) <= maxMethods, "retry.methods",
+		`%d are too many: must be at most %d; "/package.Service/*" stands for all of a service`, len(r.Methods), maxMethods)
 	for i, m := range r.Methods {
 		c.thatf(fullMethod(m), element("retry.methods", i),
 			`%s is not a gRPC method: write "/package.Service/Method", or "/package.Service/*" for all of a service`, quote(m))

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -62,6 +63,18 @@ func TestValidateMethods(t *testing.T) {
 		if fault, ok := errors.AsType[Fault](err); !ok || fault.Path != "retry.methods[1]" {
 			t.Errorf("%q: got %v, want a fault at retry.methods[1]", bad, err)
 		}
+	}
+}
+
+func TestValidateCountsMethods(t *testing.T) {
+	many := Retry{Methods: slices.Repeat([]string{"/a/b"}, maxMethods)}
+	if err := (Service{Retry: many}).Validate(); err != nil {
+		t.Errorf("%d methods: %v", maxMethods, err)
+	}
+	many.Methods = append(many.Methods, "/a/b")
+	err := Service{Retry: many}.Validate()
+	if fault, ok := errors.AsType[Fault](err); !ok || fault.Path != "retry.methods" || !strings.HasPrefix(fault.Message, "1001 are too many") {
+		t.Errorf("one more: got %v, want a fault at retry.methods", err)
 	}
 }
 
