@@ -46,7 +46,7 @@ type unary struct {
 }
 
 // Send makes one attempt.
-func (x *unary) Send(a *outbound.Attempt) (error, call.Outcome) { //nolint:revive,staticcheck // the error is the answer, as the instance sent it
+func (x *unary) Send(a *outbound.Attempt) (error, call.Outcome) { //nolint:revive,staticcheck // the error is the answer
 	t := &x.first
 	if a.Number > 1 {
 		t = new(try) // gRPC may still hold on to the first

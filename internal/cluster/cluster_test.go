@@ -1,0 +1,229 @@
+package cluster_test
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/innermesh/innermesh/balancer"
+	"github.com/innermesh/innermesh/breaker"
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/policy"
+)
+
+// open returns a cluster fed by a registry in memory.
+func open(t *testing.T, d *cluster.Directory) *cluster.Cluster {
+	t.Helper()
+	c, err := d.Get("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func directory(t *testing.T, registry *discovery.Memory, idle time.Duration) *cluster.Directory {
+	t.Helper()
+	tel, err := telemetry.New(telemetry.Options{}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cluster.NewDirectory(cluster.Options{
+		Source: registry, Telemetry: tel, Logger: slog.New(slog.DiscardHandler), Idle: idle,
+		Policy: func(string) policy.Effective { return policy.Merge(policy.Layer{Service: policy.Default()}) },
+	})
+}
+
+func instances(ids ...string) []discovery.Instance {
+	var all []discovery.Instance
+	for _, id := range ids {
+		all = append(all, discovery.Instance{ID: id, Address: id + ":80"})
+	}
+	return all
+}
+
+func set(t *testing.T, registry *discovery.Memory, all ...discovery.Instance) {
+	t.Helper()
+	if err := registry.Set("web", all...); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func fail(t *testing.T, c *cluster.Cluster, id string, times int) {
+	t.Helper()
+	for done := 0; done < times; {
+		p, err := c.View().Pick(mono.Now(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.ID == id {
+			done++
+			p.Judge(call.Faulty, time.Millisecond)
+		} else {
+			p.Judge(call.OK, time.Millisecond)
+		}
+		p.Release()
+	}
+}
+
+// What is known of an instance survives every update that does not touch it.
+func TestStateSurvivesUpdates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		d := directory(t, registry, 0)
+		defer d.Close()
+		set(t, registry, instances("a", "b")...)
+		c := open(t, d)
+		fail(t, c, "a", 5)
+		status := func(i int) cluster.InstanceStatus { return c.Status().Instances[i] }
+		if status(0).Breaker != breaker.Open {
+			t.Fatalf("breaker of a is %v", status(0).Breaker)
+		}
+		set(t, registry, instances("a", "b", "c")...)
+		if status(0).Breaker != breaker.Open || status(0).Failures != 5 {
+			t.Errorf("a after another came: %+v", status(0))
+		}
+		moved := instances("a", "b", "c")
+		moved[0].Address = "elsewhere:80"
+		set(t, registry, moved...)
+		if status(0).Breaker != breaker.Closed || status(0).Attempts != 0 {
+			t.Errorf("a at another address: %+v", status(0))
+		}
+	})
+}
+
+func TestOpenBreakersAreNotPicked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		d := directory(t, registry, 0)
+		defer d.Close()
+		set(t, registry, instances("a", "b")...)
+		c := open(t, d)
+		fail(t, c, "a", 5)
+		for range 100 {
+			p, err := c.View().Pick(mono.Now(), nil)
+			if err != nil || p.ID != "b" {
+				t.Fatalf("picked %v, %v", p.Member, err)
+			}
+			p.Judge(call.OK, 0)
+			p.Release()
+		}
+		fail(t, c, "b", 5)
+		_, err := c.View().Pick(mono.Now(), nil)
+		all, ok := errors.AsType[*cluster.AllOpenError](err)
+		if !ok || !errors.Is(err, breaker.ErrOpen) || all.Members != 2 || all.First.Name != "a" {
+			t.Errorf("with all open: %v", err)
+		}
+		time.Sleep(5*time.Second + 1)
+		if _, err := c.View().Pick(mono.Now(), []*balancer.Member{}); err != nil {
+			t.Errorf("no probe after the rest: %v", err)
+		}
+	})
+}
+
+func TestWhyNobodyCanBeCalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		d := directory(t, registry, 0)
+		defer d.Close()
+		c := open(t, d)
+		want := func(sentinel error) {
+			t.Helper()
+			if _, err := c.View().Pick(mono.Now(), nil); !errors.Is(err, sentinel) {
+				t.Errorf("got %v, want %v", err, sentinel)
+			}
+		}
+		want(discovery.ErrUnknownService)
+		set(t, registry)
+		want(discovery.ErrNoInstances)
+		sick := instances("a")
+		sick[0].Health = discovery.Critical
+		set(t, registry, sick...)
+		want(discovery.ErrNoHealthyInstance)
+		set(t, registry, instances("a")...)
+		if _, err := c.View().Pick(mono.Now(), nil); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Who has left is told twice: at once, and when the last attempt has ended.
+func TestDepartureWaitsForTheLastAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		d := directory(t, registry, 0)
+		defer d.Close()
+		set(t, registry, instances("a")...)
+		c := open(t, d)
+		p, err := c.View().Pick(mono.Now(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		p.OnLeave(func() { told++ })
+		set(t, registry)
+		if told != 1 || !p.Gone() {
+			t.Errorf("told %d times after leaving, gone %v", told, p.Gone())
+		}
+		p.Judge(call.OK, 0)
+		p.Release()
+		if told != 2 {
+			t.Errorf("told %d times after the last attempt", told)
+		}
+	})
+}
+
+func TestIdleServicesAreLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		d := directory(t, registry, time.Minute)
+		defer d.Close()
+		set(t, registry, instances("a")...)
+		c := open(t, d)
+		stop := c.Watch(func() {})
+		time.Sleep(5 * time.Minute)
+		if d.Known("web") == nil {
+			t.Fatal("let go although it is watched")
+		}
+		stop()
+		time.Sleep(5 * time.Minute)
+		if d.Known("web") != nil {
+			t.Error("kept although nobody calls it")
+		}
+		if open(t, d) == c {
+			t.Error("a new call found the old cluster")
+		}
+	})
+}
+
+func TestApplyKeepsWhatIsUnchanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		d := directory(t, registry, 0)
+		defer d.Close()
+		set(t, registry, instances("a", "b")...)
+		c := open(t, d)
+		fail(t, c, "a", 5)
+		budget := c.View().Budget
+		apply := func(s policy.Service) {
+			c.Apply(policy.Merge(policy.Layer{Service: policy.Default()}, policy.Layer{Service: s}))
+		}
+		apply(policy.Service{Retry: policy.Retry{Attempts: 2}})
+		if c.Status().Instances[0].Breaker != breaker.Open || c.View().Budget != budget {
+			t.Error("breaker or budget started anew though their terms are the same")
+		}
+		apply(policy.Service{Breaker: policy.Breaker{Failures: 9}, Retry: policy.Retry{Budget: policy.Budget{Ratio: 0.5}}})
+		if c.Status().Instances[0].Breaker != breaker.Closed || c.View().Budget == budget {
+			t.Error("breaker or budget kept though their terms have changed")
+		}
+	})
+}

@@ -1,0 +1,225 @@
+package mesh_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/consultest"
+	"github.com/innermesh/innermesh/mesh"
+)
+
+// eventually polls a condition that another process brings about.
+func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %s", within, what)
+		case <-tick.C:
+		}
+	}
+}
+
+func consulMesh(t *testing.T, agent *consultest.Agent, service string) *mesh.Mesh {
+	t.Helper()
+	return newMesh(t, mesh.Options{Consul: mesh.ConsulOptions{Address: agent.HTTPAddr, KVPrefix: service}})
+}
+
+func consulClient(t *testing.T, agent *consultest.Agent) *api.Client {
+	t.Helper()
+	client, err := agent.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// serve starts an instance that answers with its name, and registers it.
+func serve(t *testing.T, m *mesh.Mesh, service, id string) (discovery.Registered, *httptest.Server) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, id) }))
+	t.Cleanup(s.Close)
+	host, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg, err := m.Register(t.Context(), mesh.Registration{Service: service, ID: id, Address: host, Port: number})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reg, s
+}
+
+func get(c *http.Client, url string) (string, error) {
+	res, err := c.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return "", fmt.Errorf("read the answer: %w", err)
+	}
+	return fmt.Sprintf("%d %s", res.StatusCode, body), nil
+}
+
+func TestConsulInstancesComeAndGo(t *testing.T) {
+	agent := consultest.Shared(t)
+	name := consultest.Name(t, "web")
+	m := consulMesh(t, agent, name)
+	client := m.HTTPClient()
+
+	if _, err := get(client, "http://"+name+"/"); !errors.Is(err, discovery.ErrUnknownService) {
+		t.Errorf("before anybody registered: %v", err)
+	}
+	first, _ := serve(t, m, name, name+"-1")
+	eventually(t, 5*time.Second, "the first instance answers", func() bool {
+		body, err := get(client, "http://"+name+".service.consul/")
+		return err == nil && body == "200 "+name+"-1"
+	})
+	serve(t, m, name, name+"-2")
+	eventually(t, 5*time.Second, "the second instance answers", func() bool {
+		body, err := get(client, "http://"+name+"/")
+		return err == nil && body == "200 "+name+"-2"
+	})
+	if err := first.Deregister(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the first instance is out of rotation", func() bool {
+		return len(m.Upstreams()) > 0 && len(m.Upstreams()[0].Instances) == 1
+	})
+	if err := m.Ready(t.Context(), name); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConsulPolicyTakesEffect(t *testing.T) {
+	agent := consultest.Shared(t)
+	name := consultest.Name(t, "web")
+	m := consulMesh(t, agent, name)
+	client := m.HTTPClient()
+	var tries atomic.Int64
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tries.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(failing.Close)
+	host, port, err := net.SplitHostPort(failing.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv := consulClient(t, agent).KV()
+	put := func(doc string) {
+		if _, err := kv.Put(&api.KVPair{Key: name + "/services/" + name, Value: []byte(doc)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(`{"retry": {"attempts": 1}, "breaker": {"open": "off"}}`)
+	if _, err := m.Register(t.Context(), mesh.Registration{Service: name, ID: name, Address: host, Port: number}); err != nil {
+		t.Fatal(err)
+	}
+	triesNow := func() int64 {
+		tries.Store(0)
+		if _, err := get(client, "http://"+name+"/"); err != nil {
+			return -1
+		}
+		return tries.Load()
+	}
+	eventually(t, 5*time.Second, "one try a call", func() bool { return triesNow() == 1 })
+	put(`{"retry": {"attempts": 4}, "breaker": {"open": "off"}}`)
+	eventually(t, time.Second, "four tries a call, within a second", func() bool { return triesNow() == 4 })
+	put(`{"retry": {"attempts": 400}}`) // refused as a whole
+	put(`{"retry": {"attempts": 2}, "breaker": {"open": "off"}}`)
+	eventually(t, time.Second, "two tries a call, after a bad document", func() bool { return triesNow() == 2 })
+}
+
+// A restarted agent costs no call, and the registration is back.
+func TestConsulAgentRestarts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a real agent to restart")
+	}
+	agent := consultest.Start(t, consultest.Options{Persistent: true})
+	name := consultest.Name(t, "web")
+	m := consulMesh(t, agent, name)
+	client := m.HTTPClient()
+	serve(t, m, name, name+"-1")
+	eventually(t, 5*time.Second, "the instance answers", func() bool {
+		_, err := get(client, "http://"+name+"/")
+		return err == nil
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		defer close(failed)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if _, err := get(client, "http://"+name+"/"); err != nil {
+					failed <- err
+					return
+				}
+			}
+		}
+	}()
+	if err := agent.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	health := consulClient(t, agent).Health()
+	eventually(t, 15*time.Second, "the registration is back", func() bool {
+		entries, _, err := health.Service(name, "", true, nil)
+		return err == nil && len(entries) == 1
+	})
+	stop()
+	if err := <-failed; err != nil {
+		t.Errorf("a call has failed: %v", err)
+	}
+}
+
+func TestConsulUnreachableAtStart(t *testing.T) {
+	m := newMesh(t, mesh.Options{Consul: mesh.ConsulOptions{Address: "127.0.0.1:1"}})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://web/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	_, err = m.HTTPClient().Do(req)
+	if !errors.Is(err, discovery.ErrNotReady) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the call ended with %v", err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("the call took %v", took)
+	}
+	if err := m.Ready(ctx); !errors.Is(err, discovery.ErrNotReady) {
+		t.Errorf("Ready: %v", err)
+	}
+}
