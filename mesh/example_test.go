@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
+	"log" //nolint:depguard // as a reader's program would
 	"net/http"
 	"net/http/httptest"
 
@@ -14,6 +14,7 @@ import (
 	"github.com/innermesh/innermesh/mesh"
 )
 
+//nolint:testableexamples // it wants a Consul; the others run
 func Example() {
 	ctx := context.Background()
 	m, err := mesh.New(ctx, mesh.Options{Service: "checkout"}) // Consul by the CONSUL_* variables
