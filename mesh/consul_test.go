@@ -70,7 +70,7 @@ func serve(t *testing.T, m *mesh.Mesh, service, id string) (discovery.Registered
 	return reg, s
 }
 
-func get(c *http.Client, url string) (string, error) {
+func bodyOf(c *http.Client, url string) (string, error) {
 	res, err := c.Get(url)
 	if err != nil {
 		return "", err
@@ -89,17 +89,17 @@ func TestConsulInstancesComeAndGo(t *testing.T) {
 	m := consulMesh(t, agent, name)
 	client := m.HTTPClient()
 
-	if _, err := get(client, "http://"+name+"/"); !errors.Is(err, discovery.ErrUnknownService) {
+	if _, err := bodyOf(client, "http://"+name+"/"); !errors.Is(err, discovery.ErrUnknownService) {
 		t.Errorf("before anybody registered: %v", err)
 	}
 	first, _ := serve(t, m, name, name+"-1")
 	eventually(t, 5*time.Second, "the first instance answers", func() bool {
-		body, err := get(client, "http://"+name+".service.consul/")
+		body, err := bodyOf(client, "http://"+name+".service.consul/")
 		return err == nil && body == "200 "+name+"-1"
 	})
 	serve(t, m, name, name+"-2")
 	eventually(t, 5*time.Second, "the second instance answers", func() bool {
-		body, err := get(client, "http://"+name+"/")
+		body, err := bodyOf(client, "http://"+name+"/")
 		return err == nil && body == "200 "+name+"-2"
 	})
 	if err := first.Deregister(t.Context()); err != nil {
@@ -144,7 +144,7 @@ func TestConsulPolicyTakesEffect(t *testing.T) {
 	}
 	triesNow := func() int64 {
 		tries.Store(0)
-		if _, err := get(client, "http://"+name+"/"); err != nil {
+		if _, err := bodyOf(client, "http://"+name+"/"); err != nil {
 			return -1
 		}
 		return tries.Load()
@@ -168,7 +168,7 @@ func TestConsulAgentRestarts(t *testing.T) {
 	client := m.HTTPClient()
 	serve(t, m, name, name+"-1")
 	eventually(t, 5*time.Second, "the instance answers", func() bool {
-		_, err := get(client, "http://"+name+"/")
+		_, err := bodyOf(client, "http://"+name+"/")
 		return err == nil
 	})
 	ctx, stop := context.WithCancel(t.Context())
@@ -182,7 +182,7 @@ func TestConsulAgentRestarts(t *testing.T) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if _, err := get(client, "http://"+name+"/"); err != nil {
+				if _, err := bodyOf(client, "http://"+name+"/"); err != nil {
 					failed <- err
 					return
 				}
