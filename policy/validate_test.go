@@ -30,6 +30,8 @@ func TestValidate(t *testing.T) {
 		"balancer":     {Service{Balancer: Balancer{Policy: "rr"}}, `balancer.policy: "rr" is not known: must be "p2c" or "round_robin"`},
 		"protocol":     {Service{HTTP: HTTP{Protocol: "h2c"}}, `http.protocol: "h2c" is not known: must be "http1" or "http2"`},
 		"window":       {Service{Breaker: Breaker{Window: Off}}, "breaker.window: off is too short: must be at least 10ms"},
+		"window short": {Service{Breaker: Breaker{Window: minWindow - 1}}, "breaker.window: 9.999999ms is too short: must be at least 10ms"},
+		"window least": {Service{Breaker: Breaker{Window: minWindow}}, ""},
 		"probes":       {Service{Breaker: Breaker{Probes: 101}}, "breaker.probes: 101 is out of range: must be 1 to 100"},
 		"many": {
 			Service{Retry: Retry{Attempts: 6}, HTTP: HTTP{Protocol: "spdy"}, Breaker: Breaker{Failures: 2_000_000, MinRequests: -1}},
