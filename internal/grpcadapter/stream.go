@@ -158,7 +158,11 @@ func (x *stream) again(o *opened, err error) (*opened, bool) {
 	out, _ := o.try.judge(err)
 	learnIdempotency(o.try, &x.Flight)
 	next, ok := outbound.Again(&x.Flight, x, out)
-	return next, ok && next.refused == nil
+	if ok && next.refused != nil {
+		x.End(x.refusal) // there is no stream that would end the call
+		return nil, false
+	}
+	return next, ok
 }
 
 // commit notes that the caller has seen something of the answer: from now on the
