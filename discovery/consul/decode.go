@@ -15,27 +15,41 @@ import (
 // entry is one instance as Consul's health endpoints tell it: what we read of it.
 type entry struct {
 	Node struct {
-		Node, Address, Datacenter string
-		TaggedAddresses           map[string]string
-		Meta                      map[string]string
-		Locality                  *locality
-	}
+		Node            string            `json:"Node"`
+		Address         string            `json:"Address"`
+		Datacenter      string            `json:"Datacenter"`
+		TaggedAddresses map[string]string `json:"TaggedAddresses"`
+		Meta            map[string]string `json:"Meta"`
+		Locality        locality          `json:"Locality"`
+	} `json:"Node"`
 	Service struct {
-		ID, Address     string
-		Port            int
-		TaggedAddresses map[string]struct {
-			Address string
-			Port    int
-		}
-		Tags     []string
-		Meta     map[string]string
-		Weights  struct{ Passing, Warning *int }
-		Locality *locality
-	}
-	Checks []struct{ Status string }
+		ID              string                   `json:"ID"`
+		Address         string                   `json:"Address"`
+		Port            int                      `json:"Port"`
+		SocketPath      string                   `json:"SocketPath"`
+		TaggedAddresses map[string]taggedAddress `json:"TaggedAddresses"`
+		Tags            []string                 `json:"Tags"`
+		Meta            map[string]string        `json:"Meta"`
+		Weights         struct {
+			Passing *int `json:"Passing"`
+			Warning *int `json:"Warning"`
+		} `json:"Weights"`
+		Locality locality `json:"Locality"`
+	} `json:"Service"`
+	Checks []struct {
+		Status string `json:"Status"`
+	} `json:"Checks"`
 }
 
-type locality struct{ Region, Zone string }
+type taggedAddress struct {
+	Address string `json:"Address"`
+	Port    int    `json:"Port"`
+}
+
+type locality struct {
+	Region string `json:"Region,omitempty"`
+	Zone   string `json:"Zone,omitempty"`
+}
 
 // Where an instance is can also be told by its node's meta, for those who do
 // not use Consul's locality.
@@ -44,7 +58,8 @@ const (
 	metaZone   = "zone"
 )
 
-// decode reads an answer. unusable names the instances without an address.
+// decode reads an answer; local is our datacenter, or empty if all instances are
+// in it. unusable names the instances that can not be dialled.
 func decode(body []byte, local string) (instances []discovery.Instance, unusable []string, err error) {
 	var entries []entry
 	if len(body) > 0 {
@@ -55,7 +70,7 @@ func decode(body []byte, local string) (instances []discovery.Instance, unusable
 	seen := make(map[string]bool, len(entries))
 	for _, e := range entries {
 		i := e.instance(local)
-		if i.Validate() != nil || seen[i.ID] {
+		if e.Service.SocketPath != "" || i.Validate() != nil || seen[i.ID] {
 			unusable = append(unusable, i.ID)
 			continue
 		}
@@ -69,44 +84,42 @@ func decode(body []byte, local string) (instances []discovery.Instance, unusable
 // instance translates an entry. Service IDs are unique on their node only.
 func (e *entry) instance(local string) discovery.Instance {
 	host, port := e.address(local)
+	node, service := e.Node, e.Service
 	i := discovery.Instance{
-		ID:      e.Node.Node + "/" + e.Service.ID,
+		ID:      node.Node + "/" + service.ID,
 		Address: net.JoinHostPort(host, strconv.Itoa(port)),
-		Tags:    e.Service.Tags, Meta: e.Service.Meta,
-		Datacenter: e.Node.Datacenter, Node: e.Node.Node,
-		Region: e.Node.Meta[metaRegion], Zone: e.Node.Meta[metaZone],
+		Tags:    service.Tags, Meta: service.Meta,
+		Datacenter: node.Datacenter, Node: node.Node,
+		Region: cmp.Or(service.Locality.Region, node.Locality.Region, node.Meta[metaRegion]),
+		Zone:   cmp.Or(service.Locality.Zone, node.Locality.Zone, node.Meta[metaZone]),
 	}
-	for _, l := range []*locality{e.Node.Locality, e.Service.Locality} { // the service's own word counts last
-		if l != nil {
-			i.Region, i.Zone = cmp.Or(l.Region, i.Region), cmp.Or(l.Zone, i.Zone)
-		}
-	}
-	for _, c := range e.Checks {
+	for _, c := range e.Checks { // those of the node count as those of the service
 		i.Health = max(i.Health, health(c.Status))
 	}
-	weight := e.Service.Weights.Passing
+	weight := service.Weights.Passing
 	if i.Health == discovery.Warning {
-		if weight = e.Service.Weights.Warning; weight != nil && *weight < 1 {
-			i.Health = discovery.Critical // a weight of nothing
-		}
+		weight = service.Weights.Warning
 	}
 	if i.Weight = 1; weight != nil {
 		i.Weight = max(*weight, 1)
+		if *weight < 1 { // as sidecars see it
+			i.Health = discovery.Critical
+		}
 	}
 	return i
 }
 
-// address is Consul's BestAddress rule: an instance of another datacenter is
-// reached by its wan address.
+// address is where Consul's sidecars dial an instance: one of another datacenter
+// by its wan address.
 func (e *entry) address(local string) (string, int) {
-	host, port := cmp.Or(e.Service.Address, e.Node.Address), e.Service.Port
-	if local == "" || e.Node.Datacenter == "" || e.Node.Datacenter == local {
-		return host, port
+	service, node := e.Service, e.Node
+	if local == "" || node.Datacenter == "" || node.Datacenter == local {
+		return cmp.Or(service.Address, node.Address), service.Port
 	}
-	if wan, ok := e.Service.TaggedAddresses["wan"]; ok && wan.Address != "" {
-		return wan.Address, cmp.Or(wan.Port, port)
+	if wan := service.TaggedAddresses["wan"]; wan.Address != "" {
+		return wan.Address, cmp.Or(wan.Port, service.Port)
 	}
-	return cmp.Or(e.Service.Address, e.Node.TaggedAddresses["wan"], e.Node.Address), port
+	return cmp.Or(service.Address, node.TaggedAddresses["wan"], node.Address), service.Port
 }
 
 func health(status string) discovery.Health {

@@ -8,6 +8,10 @@ import (
 	"net/url"
 )
 
+// NamesDatacenter says whether a query for dc asks for a datacenter by name,
+// which may be another than the agent's own. Empty means that of the options.
+func (c *Client) NamesDatacenter(dc string) bool { return dc != "" || c.datacenter != "" }
+
 // Datacenter returns the name of the agent's own datacenter. It asks until it
 // has been told once.
 func (c *Client) Datacenter(ctx context.Context) (string, error) {

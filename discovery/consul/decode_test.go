@@ -1,0 +1,159 @@
+package consul
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/consul"
+)
+
+func sample(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestDecodeRealAnswers(t *testing.T) {
+	got, unusable, err := decode(sample(t, "connect-web.json"), "dc1")
+	if err != nil || len(unusable) > 0 {
+		t.Fatal(unusable, err)
+	}
+	want := []discovery.Instance{
+		{ID: "dev1/web-1", Address: "127.0.0.1:19001", Weight: 10, Tags: []string{"primary", "v1"}, Meta: map[string]string{"version": "v1"}},
+		{ID: "dev1/web-2", Address: "127.0.0.1:19002", Weight: 2, Health: discovery.Warning, Tags: []string{"v2"}, Meta: map[string]string{"version": "v2"}},
+		{ID: "dev1/web-3", Address: "127.0.0.1:19003", Weight: 1, Health: discovery.Critical, Tags: []string{}, Meta: map[string]string{"version": "v2"}},
+	}
+	for i := range want {
+		want[i].Datacenter, want[i].Node = "dc1", "dev1"
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v, want\n%+v", got, want)
+	}
+	remote, _, err := decode(sample(t, "connect-web.json"), "dc2")
+	if err != nil || remote[0].Address != "198.51.100.7:29001" {
+		t.Errorf("from another datacenter: %+v, %v", remote, err)
+	}
+	sidecar, _, err := decode(sample(t, "connect-api-sidecar.json"), "")
+	if err != nil || len(sidecar) != 1 || !strings.HasSuffix(sidecar[0].Address, ":19120") {
+		t.Errorf("behind a sidecar: %+v, %v", sidecar, err)
+	}
+}
+
+func TestDecodeAddresses(t *testing.T) {
+	for _, c := range []struct{ service, node, local, want string }{
+		{`"Address":"10.0.0.1","Port":80`, ``, "", "10.0.0.1:80"},
+		{`"Port":80`, ``, "", "192.0.2.1:80"},
+		{`"Address":"::1","Port":80`, ``, "", "[::1]:80"},
+		{`"Address":"host.example","Port":80`, ``, "", "host.example:80"},
+		{`"Address":"10.0.0.1","Port":80,"TaggedAddresses":{"wan":{"Address":"8.8.8.8","Port":81}}`, ``, "dc1", "10.0.0.1:80"},
+		{`"Address":"10.0.0.1","Port":80,"TaggedAddresses":{"wan":{"Address":"8.8.8.8","Port":81}}`, ``, "dc9", "8.8.8.8:81"},
+		{`"Address":"10.0.0.1","Port":80,"TaggedAddresses":{"wan":{"Address":"8.8.8.8"}}`, ``, "dc9", "8.8.8.8:80"},
+		{`"Address":"10.0.0.1","Port":80`, `,"TaggedAddresses":{"wan":"9.9.9.9"}`, "dc9", "10.0.0.1:80"},
+		{`"Port":80`, `,"TaggedAddresses":{"wan":"9.9.9.9"}`, "dc9", "9.9.9.9:80"},
+		{`"Port":80`, ``, "dc9", "192.0.2.1:80"},
+		{`"Port":0`, ``, "", ""},
+		{`"Port":70000`, ``, "", ""},
+		{`"Port":80,"SocketPath":"/run/x"`, ``, "", ""},
+	} {
+		body := fmt.Sprintf(`[{"Node":{"Node":"n","Address":"192.0.2.1","Datacenter":"dc1"%s},"Service":{"ID":"s",%s}}]`, c.node, c.service)
+		got, unusable, err := decode([]byte(body), c.local)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case c.want == "" && (len(got) != 0 || !slices.Equal(unusable, []string{"n/s"})):
+			t.Errorf("%s: got %+v, left out %q", body, got, unusable)
+		case c.want != "" && (len(got) != 1 || got[0].Address != c.want):
+			t.Errorf("%s from %q: got %+v, want %s", body, c.local, got, c.want)
+		}
+	}
+}
+
+func TestDecodeHealthAndWeight(t *testing.T) {
+	for _, c := range []struct {
+		statuses, weights string
+		health            discovery.Health
+		weight            int
+	}{
+		{``, ``, discovery.Passing, 1},
+		{`passing passing`, `"Passing":7,"Warning":3`, discovery.Passing, 7},
+		{`passing warning`, `"Passing":7,"Warning":3`, discovery.Warning, 3},
+		{`warning critical`, `"Passing":7,"Warning":3`, discovery.Critical, 7},
+		{`warning maintenance`, `"Passing":7,"Warning":3`, discovery.Critical, 7},
+		{`unheard-of`, ``, discovery.Critical, 1},
+		{`warning`, `"Passing":7,"Warning":0`, discovery.Critical, 1},
+		{`warning`, ``, discovery.Warning, 1},
+	} {
+		var checks []string
+		for s := range strings.FieldsSeq(c.statuses) {
+			checks = append(checks, `{"Status":"`+s+`"}`)
+		}
+		body := fmt.Sprintf(`[{"Node":{"Node":"n","Address":"h"},"Service":{"ID":"s","Port":1,"Weights":{%s}},"Checks":[%s]}]`,
+			c.weights, strings.Join(checks, ","))
+		got, _, err := decode([]byte(body), "")
+		if err != nil || len(got) != 1 || got[0].Health != c.health || got[0].Weight != c.weight {
+			t.Errorf("%s: got %+v, %v; want %v of weight %d", body, got, err, c.health, c.weight)
+		}
+	}
+}
+
+func TestDecodeLocality(t *testing.T) {
+	for _, c := range []struct{ node, service, want string }{
+		{`"Meta":{"region":"a","zone":"b"}`, ``, "a b"},
+		{`"Meta":{"region":"a","zone":"b"},"Locality":{"Region":"c","Zone":"d"}`, ``, "c d"},
+		{`"Meta":{"region":"a","zone":"b"},"Locality":{"Region":"c"}`, `,"Locality":{"Zone":"e"}`, "c e"},
+		{`"Locality":null`, `,"Locality":null`, " "},
+	} {
+		body := fmt.Sprintf(`[{"Node":{"Node":"n","Address":"h",%s},"Service":{"ID":"s","Port":1%s}}]`, c.node, c.service)
+		got, _, err := decode([]byte(body), "")
+		if err != nil || len(got) != 1 || got[0].Region+" "+got[0].Zone != c.want {
+			t.Errorf("%s: got %+v, %v; want %s", body, got, err, c.want)
+		}
+	}
+}
+
+func TestDecodeKeepsIDsApart(t *testing.T) {
+	one := `{"Node":{"Node":"n1","Address":"h"},"Service":{"ID":"s","Port":1}}`
+	two := `{"Node":{"Node":"n0","Address":"h"},"Service":{"ID":"s","Port":1}}`
+	got, unusable, err := decode([]byte("["+one+","+two+","+one+"]"), "")
+	if err != nil || len(got) != 2 || got[0].ID != "n0/s" || got[1].ID != "n1/s" || len(unusable) != 1 {
+		t.Errorf("got %+v, left out %q, %v", got, unusable, err)
+	}
+	if _, _, err := decode([]byte(`{"not":"a list"}`), ""); !errors.Is(err, consul.ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(sample(f, "connect-web.json"), "dc1")
+	f.Add(sample(f, "connect-api-sidecar.json"), "dc2")
+	f.Add([]byte(`[]`), "")
+	f.Add([]byte(`null`), "")
+	f.Add([]byte(`[null,{}]`), "x")
+	f.Add([]byte(`[{"Service":{"Port":-1,"Weights":{"Passing":-5}}}]`), "")
+	f.Fuzz(func(t *testing.T, body []byte, local string) {
+		got, _, err := decode(body, local)
+		if err != nil && len(got) > 0 {
+			t.Error("instances beside an error")
+		}
+		if !slices.IsSortedFunc(got, func(a, b discovery.Instance) int { return strings.Compare(a.ID, b.ID) }) {
+			t.Error("not sorted")
+		}
+		for i, inst := range got {
+			if err := inst.Validate(); err != nil {
+				t.Error(err)
+			}
+			if inst.Weight < 1 || i > 0 && inst.ID == got[i-1].ID {
+				t.Errorf("weight or ID of %+v", inst)
+			}
+		}
+	})
+}

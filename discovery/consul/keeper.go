@@ -1,0 +1,167 @@
+package consul
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/consul"
+)
+
+// keeper keeps one instance registered.
+type keeper struct {
+	r    *Registrar
+	body registration
+	ttl  time.Duration // 0: the agent probes, signs of life are not wanted
+	stop func()
+
+	lived time.Time // the last sign of life
+
+	once sync.Once
+	gone error
+}
+
+const (
+	// checkEvery is how often the agent is asked whether it still knows an instance.
+	checkEvery = 5 * time.Second
+	// troubled is the pause while something is wrong: an agent that has forgotten
+	// is to know again within 10 s of being back.
+	troubled = 2 * time.Second
+	// forbidden is the pause while the token is refused; rights reach agents
+	// within 30 s.
+	forbidden = 30 * time.Second
+	// atLeast is the shortest pause, whatever the TTL.
+	atLeast = 100 * time.Millisecond
+)
+
+func newKeeper(r *Registrar, body registration, reg discovery.Registration) *keeper {
+	k := &keeper{r: r, body: body}
+	if body.Checks[0].TTL != "" {
+		k.ttl = cmp.Or(reg.TTL, defaultTTL)
+	}
+	return k
+}
+
+// Deregister implements [discovery.Registered].
+func (k *keeper) Deregister(ctx context.Context) error {
+	k.once.Do(func() {
+		k.stop()
+		err := k.r.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
+		if err != nil && !isNotFound(err) {
+			k.gone = fmt.Errorf("deregister %q: %w", k.body.ID, err)
+			return
+		}
+		k.r.log.Info("deregistered from Consul", "service", k.body.Name, "instance", k.body.ID)
+	})
+	return k.gone
+}
+
+// keep makes sure that the agent knows the instance, until ctx ends.
+func (k *keeper) keep(ctx context.Context) {
+	failing := false
+	for pause := k.pace(); ; {
+		if wait(ctx, pause*4/5+rand.N(pause/5)) != nil {
+			return
+		}
+		again, err := k.reconcile(ctx)
+		switch pause = k.pace(); {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, consul.ErrPermission):
+			pause = forbidden
+		case err != nil:
+			pause = min(pause, troubled)
+		}
+		if again {
+			k.r.log.Info("registered again: the Consul agent did not know the instance as it is", "instance", k.body.ID)
+		}
+		if (err != nil) == failing {
+			continue
+		}
+		if failing = err != nil; failing {
+			k.r.log.Warn("the registration cannot be kept for now", "instance", k.body.ID, "error", err)
+		} else {
+			k.r.log.Info("the registration is kept again", "instance", k.body.ID)
+		}
+	}
+}
+
+// pace is the pause between two looks. Signs of life are given three times in a TTL.
+func (k *keeper) pace() time.Duration {
+	if k.ttl == 0 {
+		return checkEvery
+	}
+	return max(min(checkEvery, k.ttl/3), atLeast)
+}
+
+// reconcile makes the agent know the instance as it is; again says that it had
+// to be registered.
+func (k *keeper) reconcile(ctx context.Context) (again bool, err error) {
+	knows, err := k.knows(ctx)
+	if err != nil {
+		return false, err
+	}
+	if knows {
+		if k.ttl == 0 || time.Since(k.lived) < k.ttl/3-k.pace()/2 {
+			return false, nil
+		}
+		err := k.live(ctx)
+		status, refused := errors.AsType[*consul.StatusError](err)
+		if !refused || status.Code != http.StatusNotFound && status.Code != http.StatusInternalServerError {
+			return false, err
+		}
+		// The service is there and its check is not: some agents say so with a 500.
+	}
+	err = k.put(ctx)
+	return err == nil, err
+}
+
+func (k *keeper) knows(ctx context.Context) (bool, error) {
+	res, err := k.r.client.Get(ctx, "/v1/agent/service/"+url.PathEscape(k.body.ID), nil)
+	if err != nil || !res.Found {
+		return false, err
+	}
+	var now known
+	if err := json.Unmarshal(res.Body, &now); err != nil {
+		return false, fmt.Errorf("look for %q: %w: %w", k.body.ID, consul.ErrMalformed, err)
+	}
+	return now.equals(k.body), nil
+}
+
+// put registers the instance and gives a sign of life at once: an agent
+// remembers the state of a check over a restart only if it was told one.
+func (k *keeper) put(ctx context.Context) error {
+	err := k.r.client.Put(ctx, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, k.body)
+	if err != nil {
+		return fmt.Errorf("register %q with the Consul agent: %w", k.body.ID, err)
+	}
+	return k.live(ctx)
+}
+
+// live gives a sign of life, unless the agent looks for itself.
+func (k *keeper) live(ctx context.Context) error {
+	if k.ttl == 0 {
+		return nil
+	}
+	body := struct {
+		Status string `json:"Status"`
+	}{"passing"}
+	if err := k.r.client.Put(ctx, "/v1/agent/check/update/"+url.PathEscape(k.body.Checks[0].CheckID), nil, body); err != nil {
+		return fmt.Errorf("say that %q lives: %w", k.body.ID, err)
+	}
+	k.lived = time.Now()
+	return nil
+}
+
+func isNotFound(err error) bool {
+	status, ok := errors.AsType[*consul.StatusError](err)
+	return ok && status.Code == http.StatusNotFound
+}

@@ -1,0 +1,144 @@
+package consul
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/innermesh/innermesh/discovery"
+)
+
+// registration is the body of /v1/agent/service/register.
+type registration struct {
+	ID       string            `json:"ID"`
+	Name     string            `json:"Name"`
+	Address  string            `json:"Address"`
+	Port     int               `json:"Port"`
+	Tags     []string          `json:"Tags,omitempty"`
+	Meta     map[string]string `json:"Meta,omitempty"`
+	Weights  weights           `json:"Weights"`
+	Connect  *connect          `json:"Connect,omitempty"`
+	Locality *locality         `json:"Locality,omitempty"`
+	Checks   []check           `json:"Checks"`
+}
+
+type weights struct {
+	Passing int `json:"Passing"`
+	Warning int `json:"Warning"`
+}
+
+type connect struct {
+	Native bool `json:"Native"`
+}
+
+type check struct {
+	CheckID                        string `json:"CheckID"`
+	Name                           string `json:"Name"`
+	TTL                            string `json:"TTL,omitempty"`
+	HTTP                           string `json:"HTTP,omitempty"`
+	GRPC                           string `json:"GRPC,omitempty"`
+	Interval                       string `json:"Interval,omitempty"`
+	Status                         string `json:"Status,omitempty"`
+	DeregisterCriticalServiceAfter string `json:"DeregisterCriticalServiceAfter,omitempty"`
+}
+
+// defaultTTL is that of [discovery.Registration].
+const defaultTTL = 15 * time.Second
+
+// newRegistration translates reg, or says everything that is wrong with it.
+func newRegistration(reg discovery.Registration) (registration, error) {
+	errs := []error{reg.Instance.Validate()}
+	if reg.Service == "" {
+		errs = append(errs, errors.New("it has no service name"))
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"TTL", reg.TTL}, {"DeregisterAfter", reg.DeregisterAfter}, {"CheckInterval", reg.CheckInterval}} {
+		if d.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %v: want 0 (default) or more", d.field, d.value))
+		}
+	}
+	if reg.Instance.Weight < 0 || reg.Instance.Weight > 65535 {
+		errs = append(errs, fmt.Errorf("weight is %d: want 0 (default) to 65535", reg.Instance.Weight))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return registration{}, err
+	}
+	i := reg.Instance
+	host, port, err := net.SplitHostPort(i.Address)
+	if err != nil {
+		return registration{}, err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return registration{}, err
+	}
+	body := registration{
+		ID: i.ID, Name: reg.Service, Address: host, Port: number,
+		Tags: slices.Clone(i.Tags), Meta: maps.Clone(i.Meta),
+		Weights: weights{Passing: max(i.Weight, 1), Warning: 1},
+		Checks:  checks(reg),
+	}
+	if reg.MeshNative {
+		body.Connect = &connect{Native: true}
+	}
+	if i.Region != "" || i.Zone != "" {
+		body.Locality = &locality{i.Region, i.Zone}
+	}
+	return body, nil
+}
+
+// checks are how Consul learns that the instance lives: what it may probe, else
+// signs of life.
+func checks(reg discovery.Registration) []check {
+	id := "service:" + reg.Instance.ID
+	forget := cmp.Or(reg.DeregisterAfter, 10*time.Minute).String()
+	every := cmp.Or(reg.CheckInterval, 5*time.Second).String()
+	var all []check
+	if reg.CheckHTTP != "" {
+		all = append(all, check{CheckID: id + ":http", Name: "answers HTTP", HTTP: reg.CheckHTTP, Interval: every})
+	}
+	if reg.CheckGRPC != "" {
+		all = append(all, check{CheckID: id + ":grpc", Name: "serves gRPC", GRPC: reg.CheckGRPC, Interval: every})
+	}
+	if all == nil {
+		ttl := cmp.Or(reg.TTL, defaultTTL).String()
+		all = append(all, check{CheckID: id + ":ttl", Name: "gives signs of life", TTL: ttl, Status: "passing"})
+	}
+	for i := range all {
+		all[i].DeregisterCriticalServiceAfter = forget
+	}
+	return all
+}
+
+// known is what the agent says of a service: the part that we compare.
+type known struct {
+	Service  string            `json:"Service"`
+	Address  string            `json:"Address"`
+	Port     int               `json:"Port"`
+	Tags     []string          `json:"Tags"`
+	Meta     map[string]string `json:"Meta"`
+	Weights  weights           `json:"Weights"`
+	Connect  connect           `json:"Connect"`
+	Locality locality          `json:"Locality"`
+}
+
+// equals says whether the agent knows the service as it was registered.
+func (k known) equals(r registration) bool {
+	return k.Service == r.Name && k.Address == r.Address && k.Port == r.Port &&
+		slices.Equal(k.Tags, r.Tags) && maps.Equal(k.Meta, r.Meta) && k.Weights == r.Weights &&
+		k.Connect == deref(r.Connect) && k.Locality == deref(r.Locality)
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
