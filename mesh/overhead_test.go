@@ -38,7 +38,7 @@ func BenchmarkHTTPInstant(b *testing.B) {
 	for _, tel := range telemetries {
 		b.Run(tel.name, func(b *testing.B) {
 			m := newMesh(b, mesh.Options{Discovery: addresses{"web": {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}}, Telemetry: tel.options()})
-			compare(b, 1, getter(b, raw, "http://web/"), getter(b, &http.Client{Transport: m.Transport(instant{})}, "http://web/"))
+			compare(b, 1, 20_000, getter(b, raw, "http://web/"), getter(b, &http.Client{Transport: m.Transport(instant{})}, "http://web/"))
 		})
 	}
 }
@@ -54,7 +54,7 @@ func BenchmarkHTTPLoopback(b *testing.B) {
 	m := newMesh(b, mesh.Options{Discovery: addresses{"web": addrs}})
 	raw := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	b.Cleanup(raw.CloseIdleConnections)
-	compare(b, 16, getter(b, raw, "http://"+addrs[0]+"/"), getter(b, m.HTTPClient(), "http://web/"))
+	compare(b, 16, 4_000, getter(b, raw, "http://"+addrs[0]+"/"), getter(b, m.HTTPClient(), "http://web/"))
 }
 
 // BenchmarkGRPCUnary is a unary call over loopback with 16 callers. Goals: ×cpu
@@ -73,7 +73,7 @@ func BenchmarkGRPCUnary(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			compare(b, 16, checker(b, conn), checker(b, meshed))
+			compare(b, 16, 4_000, checker(b, conn), checker(b, meshed))
 		})
 	}
 }
@@ -98,10 +98,10 @@ type side struct {
 	mallocs   uint64
 }
 
-// compare runs raw and meshed in turns, rounds of many calls each, and reports
-// the medians of both.
-func compare(b *testing.B, callers int, raw, meshed func()) {
-	const round = 500
+// compare runs raw and meshed in turns, in rounds of so many calls each, and
+// reports the medians of both.
+func compare(b *testing.B, callers, round int, raw, meshed func()) {
+	b.Helper()
 	each := func(call func()) side {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
