@@ -13,8 +13,8 @@ import (
 // Options shape the configs. The zero value is good for HTTP and gRPC.
 type Options struct {
 	// NextProtos are the application protocols to offer (ALPN), best first.
-	// Default: h2, http/1.1. An empty list that is not nil offers none, for
-	// peers that speak plain TCP.
+	// Default: h2, http/1.1; an http.Transport then needs ForceAttemptHTTP2. An
+	// empty list that is not nil offers none, for peers that speak plain TCP.
 	NextProtos []string
 	// Sessions is how many TLS sessions a client keeps for resumption, one per
 	// server name (or address, if no name is set). Default: 64. Negative turns
@@ -41,9 +41,9 @@ func (o Options) Validate() error {
 // A handshake that refuses the server returns a [*PeerError]; one without an
 // identity of its own an error that wraps [ErrNoIdentity] or [ErrExpired].
 //
-// The config is safe for concurrent use and for [tls.Config.Clone]; clones share
-// one session cache, so one config per authorizer is right, not one per
-// connection.
+// Make one config per authorizer, not one per connection: it and its clones
+// share one session cache. It is safe for concurrent use, but net/http changes
+// the config it is given, so hand each http.Transport a [tls.Config.Clone].
 func ClientConfig(src Source, authorize Authorizer, o Options) *tls.Config {
 	cfg := baseConfig(o)
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -68,7 +68,8 @@ func ClientConfig(src Source, authorize Authorizer, o Options) *tls.Config {
 // certificate, demands one from every client and accepts the clients that
 // authorize welcomes. A nil authorize accepts nobody.
 //
-// The config is safe for concurrent use and for [tls.Config.Clone].
+// It is safe for concurrent use; for a second http.Server take a
+// [tls.Config.Clone].
 func ServerConfig(src Source, authorize Authorizer, o Options) *tls.Config {
 	cfg := baseConfig(o)
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
