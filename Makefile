@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 # No version stamp: a clone that belongs to another user must build too.
-export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
 
 # Slow builds are kept across clones, keyed by version; as os.UserCacheDir has it.
 CACHE := $(or $(XDG_CACHE_HOME),$(if $(filter Darwin,$(shell uname)),$(HOME)/Library/Caches,$(HOME)/.cache))/innermesh
@@ -120,4 +120,5 @@ $(LINT):
 clean: ## Remove what tests and benchmarks left behind; cached tools stay
 	@rm -rf bin .cache
 	@find . -type f \( -name '*.test' -o -name '*.out' -o -name '*.prof' \) -not -path './.git/*' -delete
+	@find . -type d -path '*/testdata/rapid' -not -path './.git/*' -prune -exec rm -r {} +
 	@go clean -testcache

@@ -41,28 +41,20 @@ func checkPanics(h *house) (faults []string) {
 	return faults
 }
 
-func TestLeaksAreLookedFor(t *testing.T) {
-	report(t, checkLeaks(ours(t)))
+func TestGoroutines(t *testing.T) {
+	report(t, checkGoroutines(ours(t), rooms))
 }
 
-// checkLeaks looks for packages that start goroutines and whose tests do not
-// ask whether they ended. Programs take theirs with them.
-func checkLeaks(h *house) (faults []string) {
+// checkGoroutines looks for packages that start goroutines and may not, or
+// whose tests do not ask whether they ended. Programs take theirs with them.
+func checkGoroutines(h *house, plan map[string]room) (faults []string) {
 	for _, p := range h.sorted() {
-		if p.name == "main" {
+		where := h.started(p)
+		if where == "" || p.name == "main" {
 			continue
 		}
-		where := ""
-		for _, f := range p.code() {
-			ast.Inspect(f.ast, func(n ast.Node) bool {
-				if starts(n) && where == "" {
-					where = fmt.Sprintf("%s:%d", f.path, h.fset.Position(n.Pos()).Line)
-				}
-				return true
-			})
-		}
-		if where == "" {
-			continue
+		if name, _ := lookup(plan, p.room); plan[name].quiet {
+			faults = append(faults, fmt.Sprintf("%s starts a goroutine, which %s never may: see docs/architecture.md", where, p.room))
 		}
 		asked := false
 		for _, f := range p.files { // a package that helps tests asks in its code
@@ -77,6 +69,19 @@ func checkLeaks(h *house) (faults []string) {
 		}
 	}
 	return faults
+}
+
+// started says where a package's code first starts a goroutine, if it does.
+func (h *house) started(p *pkg) (where string) {
+	for _, f := range p.code() {
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if starts(n) && where == "" {
+				where = fmt.Sprintf("%s:%d", f.path, h.fset.Position(n.Pos()).Line)
+			}
+			return true
+		})
+	}
+	return where
 }
 
 // starts recognises `go f()` and `group.Go(f)`.
@@ -103,5 +108,8 @@ func TestBehaviourNotices(t *testing.T) {
 		"d/main.go", "package main\nfunc main() { go main() }\n",
 	)
 	expect(t, checkPanics(h), "a/a.go:3 panics", "a/a.go:5 panics")
-	expect(t, checkLeaks(h), "c/c.go:3 starts a goroutine")
+	expect(t, checkGoroutines(h, map[string]room{"a": {quiet: true}, "b": {quiet: true}, "c": {}}),
+		"b/b.go:2 starts a goroutine, which b never may",
+		"c/c.go:3 starts a goroutine: let the package's TestMain",
+	)
 }

@@ -9,6 +9,9 @@ type room struct {
 	// open says that every higher room may import it without being listed:
 	// it has no words of its own, only a mechanism.
 	open bool
+	// quiet says that its code starts no goroutine, ever: it runs on its
+	// caller's.
+	quiet bool
 	// planned says that nobody has built it yet.
 	planned bool
 }
@@ -23,20 +26,20 @@ const (
 var rooms = map[string]room{
 	// Ground: words and mechanisms.
 	".":                 {},
-	"call":              {},
+	"call":              {quiet: true},
 	"discovery":         {},
 	"tlsutil":           {},
 	"internal/admin":    {planned: true},
 	"internal/archtest": {},
 	"internal/consul":   {},
-	"internal/deadline": {open: true},
+	"internal/deadline": {open: true, quiet: true},
 	"internal/lastgood": {planned: true},
-	"internal/mono":     {open: true},
-	"internal/window":   {open: true},
+	"internal/mono":     {open: true, quiet: true},
+	"internal/window":   {open: true, quiet: true},
 
 	// Floor 1: one mechanism each.
-	"balancer":                {floor: 1, may: []string{"call", "discovery"}},
-	"breaker":                 {floor: 1, may: []string{"call"}},
+	"balancer":                {floor: 1, quiet: true, may: []string{"call", "discovery"}},
+	"breaker":                 {floor: 1, quiet: true, may: []string{"call"}},
 	"deadletter":              {floor: 1, may: []string{"call"}, planned: true},
 	"discovery/consul":        {floor: 1, may: []string{"discovery", "internal/consul", "internal/lastgood"}},
 	"discovery/discoverytest": {floor: 1, may: []string{"discovery"}},
@@ -45,20 +48,20 @@ var rooms = map[string]room{
 	"idempotency":             {floor: 1, may: []string{"call"}, planned: true},
 	"internal/consultest":     {floor: 1, may: []string{"internal/consul"}},
 	"internal/telemetry":      {floor: 1, may: []string{"call"}},
-	"limit":                   {floor: 1, may: []string{"call"}, planned: true},
-	"retry":                   {floor: 1, may: []string{"call"}},
+	"limit":                   {floor: 1, quiet: true, may: []string{"call"}, planned: true},
+	"retry":                   {floor: 1, quiet: true, may: []string{"call"}},
 	"tlsutil/consulca":        {floor: 1, may: []string{"tlsutil", "internal/consul"}, planned: true},
 
 	// Floor 2: the words of configuration.
 	"internal/consultest/build": {floor: 2, may: []string{"internal/consultest"}},
-	"policy":                    {floor: 2, may: []string{"balancer", "breaker", "retry", "limit"}},
+	"policy":                    {floor: 2, quiet: true, may: []string{"balancer", "breaker", "retry", "limit"}},
 
 	// Floor 3: what a service is made of.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
 	"internal/cluster": {floor: 3, may: []string{
 		"call", "discovery", "balancer", "breaker", "retry", "limit", "policy", "internal/telemetry",
 	}},
-	"internal/route": {floor: 3, may: []string{"call", "policy"}, planned: true},
+	"internal/route": {floor: 3, quiet: true, may: []string{"call", "policy"}, planned: true},
 	"policy/consul":  {floor: 3, may: []string{"policy", "internal/consul", "internal/lastgood"}, planned: true},
 
 	// Floor 4: the path of a call.
