@@ -131,7 +131,7 @@ func TestHTTPNamesOutside(t *testing.T) {
 	}
 	read(t, res)
 	refusing := newMesh(t, mesh.Options{Discovery: addresses{}, HTTP: mesh.HTTPOptions{RefuseOutside: true}})
-	if _, err := page(t, refusing, "http://"+addr+"/"); !errors.Is(err, httpadapter.ErrOutside) { //nolint:bodyclose // there is none
+	if _, err := page(t, refusing, "http://"+addr+"/"); !errors.Is(err, httpadapter.ErrOutside) {
 		t.Errorf("got %v, want ErrOutside", err)
 	}
 }
@@ -188,7 +188,7 @@ func TestHTTPEndsWithTheCallersTime(t *testing.T) {
 func ends(t *testing.T, c *http.Client, r *http.Request, want error) {
 	t.Helper()
 	began := time.Now()
-	_, err := c.Do(r) //nolint:bodyclose // there is none
+	_, err := c.Do(r)
 	if !errors.Is(err, want) {
 		t.Errorf("got %v, want %v", err, want)
 	}

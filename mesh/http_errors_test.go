@@ -29,7 +29,7 @@ func TestHTTPErrorsSayWhatIsWrong(t *testing.T) {
 		Discovery: addresses{"web": {deadAddress(t)}},
 		Defaults:  policy.Service{Breaker: policy.Breaker{Failures: 1, Open: policy.Duration(time.Hour)}},
 	})
-	if _, err := page(t, broken, "http://web/"); err == nil { //nolint:bodyclose // there is none
+	if _, err := page(t, broken, "http://web/"); err == nil {
 		t.Fatal("a dead instance answered")
 	}
 	for _, c := range []struct {
@@ -44,7 +44,7 @@ func TestHTTPErrorsSayWhatIsWrong(t *testing.T) {
 		{"closed", closed, mesh.ErrClosed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := page(t, c.m, "http://web/") //nolint:bodyclose // there is none
+			_, err := page(t, c.m, "http://web/")
 			e, isCall := errors.AsType[*call.Error](err)
 			if !isCall || !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v in a *call.Error", err, c.want)
@@ -68,7 +68,7 @@ func TestHTTPSilentSourceCostsTheCallersTime(t *testing.T) {
 	m := newMesh(t, mesh.Options{Discovery: silent{}})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := m.HTTPClient().Do(request(t, http.MethodGet, "http://web/", nil).WithContext(ctx)) //nolint:bodyclose // there is none
+	_, err := m.HTTPClient().Do(request(t, http.MethodGet, "http://web/", nil).WithContext(ctx))
 	e, isCall := errors.AsType[*call.Error](err)
 	if !isCall || !errors.Is(err, discovery.ErrNotReady) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v, want ErrNotReady and the deadline in a *call.Error", err)

@@ -92,7 +92,7 @@ func TestHTTPRepeatsOnlyWhatIsSafe(t *testing.T) {
 			if c.key != "" {
 				r.Header.Set("Idempotency-Key", c.key)
 			}
-			_, err := m.HTTPClient().Do(r) //nolint:bodyclose // there is none
+			_, err := m.HTTPClient().Do(r)
 			e, ok := errors.AsType[*call.Error](err)
 			if !ok {
 				t.Fatalf("got %v, want a *call.Error", err)
@@ -173,6 +173,7 @@ func TestHTTPGivesBackWhatItTook(t *testing.T) {
 	}})
 	c := m.HTTPClient()
 	var callers sync.WaitGroup
+	var answers, faults atomic.Int32
 	for k := range 4 {
 		callers.Go(func() {
 			for n := range 50 {
@@ -184,16 +185,22 @@ func TestHTTPGivesBackWhatItTook(t *testing.T) {
 					url = "http://none/"
 				}
 				res, err := c.Do(request(t, method, url, watch("x")))
-				if err == nil && (n+k)%2 == 0 {
+				if err != nil {
+					faults.Add(1)
+					continue
+				}
+				answers.Add(1)
+				if (n+k)%2 == 0 {
 					_, _ = io.Copy(io.Discard, res.Body)
 				}
-				if err == nil {
-					_ = res.Body.Close()
-				}
+				_ = res.Body.Close()
 			}
 		})
 	}
 	callers.Wait()
+	if answers.Load() == 0 || faults.Load() == 0 {
+		t.Errorf("%d answers and %d faults are no mixture", answers.Load(), faults.Load())
+	}
 	if n := inflight(m); n != 0 {
 		t.Errorf("%d attempts are still under way", n)
 	}

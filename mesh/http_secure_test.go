@@ -50,7 +50,7 @@ func TestHTTPRefusesTheWrongServer(t *testing.T) {
 		Discovery: addresses{"web": {secureWeb(t, ca, "stock", ok)}},
 		TLS:       mesh.TLSOptions{Source: identity(t, ca, "checkout")},
 	})
-	_, err := page(t, m, "http://web/") //nolint:bodyclose // there is none
+	_, err := page(t, m, "http://web/")
 	e, isCall := errors.AsType[*call.Error](err)
 	if !isCall || e.Reason != call.Unreachable || e.Sent != call.NotSent || !errors.Is(err, tlsutil.ErrDenied) {
 		t.Errorf("got %v, want the peer denied and nothing sent", err)

@@ -3,7 +3,7 @@ package mesh_test
 import (
 	"context"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -42,7 +42,7 @@ func secureWeb(tb testing.TB, ca *tlsutil.DevCA, service string, h http.HandlerF
 		tb.Fatal(err)
 	}
 	s := &http.Server{
-		Handler: h, ErrorLog: log.New(io.Discard, "", 0),
+		Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		TLSConfig: tlsutil.ServerConfig(identity(tb, ca, service), tlsutil.AuthorizeAny(), tlsutil.Options{}),
 	}
 	done := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/innermesh/innermesh/mesh"
@@ -18,20 +19,15 @@ import (
 
 func TestHTTPStreamsAnswers(t *testing.T) {
 	release := make(chan struct{})
-	m := newMesh(t, mesh.Options{
-		Discovery: addresses{"web": {web(t, func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, "data: first\n\n")
-			w.(http.Flusher).Flush()
-			select {
-			case <-release:
-				_, _ = io.WriteString(w, "data: last\n\n")
-			case <-r.Context().Done():
-			}
-		})}},
-		Defaults: policy.Service{Timeout: policy.Timeout{
-			Total: policy.Duration(400 * time.Millisecond), PerTry: policy.Duration(200 * time.Millisecond),
-		}},
-	})
+	m := newMesh(t, mesh.Options{Discovery: addresses{"web": {web(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "data: first\n\n")
+		w.(http.Flusher).Flush()
+		select {
+		case <-release:
+			_, _ = io.WriteString(w, "data: last\n\n")
+		case <-r.Context().Done():
+		}
+	})}}})
 	res, err := page(t, m, "http://web/")
 	if err != nil {
 		t.Fatal(err)
@@ -41,14 +37,53 @@ func TestHTTPStreamsAnswers(t *testing.T) {
 	if s, err := lines.ReadString('\n'); s != "data: first\n" {
 		t.Fatalf("got %q, %v while the server holds", s, err)
 	}
-	late := time.NewTimer(600 * time.Millisecond) // longer than the call may take to be answered
-	defer late.Stop()
-	<-late.C
 	close(release)
 	rest, err := io.ReadAll(lines)
 	if err != nil || !strings.Contains(string(rest), "last") {
-		t.Errorf("got %q, %v after the policy's time", rest, err)
+		t.Errorf("got %q, %v", rest, err)
 	}
+}
+
+// lasting is a base whose answers take as long as it says to read.
+type lasting time.Duration
+
+func (l lasting) RoundTrip(r *http.Request) (*http.Response, error) {
+	from, to := io.Pipe()
+	go func() {
+		timer := time.NewTimer(time.Duration(l))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			_ = to.Close()
+		case <-r.Context().Done():
+			_ = to.CloseWithError(r.Context().Err())
+		}
+	}()
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: from, Request: r}, nil
+}
+
+func TestHTTPAnswersOutliveTheirAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t, mesh.Options{
+			Discovery: addresses{"web": {"127.0.0.1:1"}},
+			Defaults: policy.Service{Timeout: policy.Timeout{
+				Total: policy.Duration(2 * time.Second), PerTry: policy.Duration(time.Second),
+			}},
+		})
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://web/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		res, err := m.Transport(lasting(time.Hour)).RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(t, res)
+		if took := time.Since(began); took != time.Hour {
+			t.Errorf("the answer ended after %v, want an hour", took)
+		}
+	})
 }
 
 func TestHTTPTrailers(t *testing.T) {
