@@ -127,9 +127,9 @@ func TestGRPCClientStream(t *testing.T) {
 	}
 }
 
-// echo answers each message until there are no more, or until it is told of an
+// echoStream answers each message until there are no more, or until it is told of an
 // error by a message with a status.
-func echo(s grpc.BidiStreamingServer[grpc_testing.StreamingOutputCallRequest, grpc_testing.StreamingOutputCallResponse]) error {
+func echoStream(s grpc.BidiStreamingServer[grpc_testing.StreamingOutputCallRequest, grpc_testing.StreamingOutputCallResponse]) error {
 	for {
 		req, err := s.Recv()
 		if errors.Is(err, io.EOF) {
@@ -148,7 +148,7 @@ func echo(s grpc.BidiStreamingServer[grpc_testing.StreamingOutputCallRequest, gr
 }
 
 func TestGRPCBidiStream(t *testing.T) {
-	p := &payments{both: echo}
+	p := &payments{both: echoStream}
 	m := newMesh(t, mesh.Options{Discovery: addresses{"payments": p.three(t)}})
 	client := dialled(t, m)
 	ctx := call.With(limited(t), call.Options{Idempotent: true})
@@ -225,7 +225,7 @@ func TestGRPCStreamOutlivesThePolicysTime(t *testing.T) {
 }
 
 func TestGRPCAbandonedStreamIsNotInFlight(t *testing.T) {
-	p := &payments{both: echo}
+	p := &payments{both: echoStream}
 	m := newMesh(t, mesh.Options{Discovery: addresses{"payments": p.three(t)}})
 	client := dialled(t, m)
 	ctx, cancel := context.WithCancel(limited(t))

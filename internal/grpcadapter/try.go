@@ -55,7 +55,7 @@ func (t *try) judge(err error) (out call.Outcome, answered bool) {
 	switch {
 	case err == nil:
 		return out, true
-	case t.Err() != nil && (code == codes.DeadlineExceeded || code == codes.Canceled):
+	case t.over(code):
 		out.Reason = call.Canceled // the path knows whose time it was
 		out.Err = err
 		out.Sent = call.SentUnknown
@@ -76,6 +76,19 @@ func (t *try) judge(err error) (out call.Outcome, answered bool) {
 		out.Reason, out.Sent = call.Rejected, call.NotSent
 		return out, true
 	}
+}
+
+// over says whether the attempt's context has ended, as the code suggests. The
+// instance goes by the same deadline as we do and may be heard before our own
+// timer, which is due then.
+func (t *try) over(code codes.Code) bool {
+	if code != codes.DeadlineExceeded && code != codes.Canceled {
+		return false
+	}
+	if at, ok := t.Deadline(); ok && code == codes.DeadlineExceeded && !at.After(time.Now()) {
+		<-t.Done()
+	}
+	return t.Err() != nil
 }
 
 // pushed reads the server's wish about retries (gRFC A6): a number of
