@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -185,7 +186,7 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.answers[r.URL.Path] = queue[1:]
 	s.mu.Unlock()
-	w.Header().Set("X-Consul-Index", fmt.Sprint(100-len(queue)))
+	w.Header().Set("X-Consul-Index", strconv.Itoa(100-len(queue)))
 	if queue[0] == "500" {
 		w.WriteHeader(http.StatusInternalServerError)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -116,11 +117,14 @@ var errEnded = errors.New("the agent ended by itself")
 
 // awaitLeader polls: an agent that is starting has nothing to wait on.
 func (a *Agent) awaitLeader(ctx context.Context, p *process) error {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if leads(ctx, client, "http://"+a.HTTPAddr+"/v1/status/leader") {
+		// A leader that has just been elected may not have read all of its log yet;
+		// a consistent read waits until it has.
+		if answers(ctx, client, "http://"+a.HTTPAddr+"/v1/status/leader", len(`""`)) &&
+			answers(ctx, client, "http://"+a.HTTPAddr+"/v1/catalog/services?consistent", 0) {
 			return nil
 		}
 		select {
@@ -133,7 +137,9 @@ func (a *Agent) awaitLeader(ctx context.Context, p *process) error {
 	}
 }
 
-func leads(ctx context.Context, client *http.Client, url string) bool {
+// answers says whether url is answered with 200 and more bytes than that: the
+// address of the leader is `""` as long as there is none.
+func answers(ctx context.Context, client *http.Client, url string, moreThan int) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return false
@@ -144,6 +150,6 @@ func leads(ctx context.Context, client *http.Client, url string) bool {
 	}
 	defer resp.Body.Close() // nothing to lose
 	var body [64]byte
-	n, _ := resp.Body.Read(body[:]) // `"127.0.0.1:8300"`, or `""` as long as there is none
-	return resp.StatusCode == http.StatusOK && n > len(`""`)
+	n, _ := io.ReadAtLeast(resp.Body, body[:], moreThan+1)
+	return resp.StatusCode == http.StatusOK && n > moreThan
 }
