@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log" //nolint:depguard // as a reader's program would
+	"log"
 	"net/http"
 	"net/http/httptest"
 

@@ -11,7 +11,7 @@ func TestQuickstart(t *testing.T) {
 	if err := run(t.Context(), &out, 4*time.Second); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{"inventory-1", "payments-3", " 0 failed", "retries", "ejections"} {
+	for _, want := range []string{"inventory-3", "payments-3", " 0 failed", "retries", "ejections"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output does not show %q:\n%s", want, &out)
 		}
