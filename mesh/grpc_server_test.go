@@ -115,6 +115,16 @@ func inflight(m *mesh.Mesh) (n int) {
 	return n
 }
 
+// failures counts the attempts that have failed, on all instances.
+func failures(m *mesh.Mesh) (n uint64) {
+	for _, u := range m.Upstreams() {
+		for _, i := range u.Instances {
+			n += i.Failures
+		}
+	}
+	return n
+}
+
 // deadAddress is one where nobody listens.
 func deadAddress(tb testing.TB) string {
 	tb.Helper()

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/interop/grpc_testing"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/innermesh/innermesh/call"
@@ -264,7 +263,6 @@ var _ credentials.PerRPCCredentials = (*onlyOnce)(nil)
 
 func TestGRPCStreamThatCanNotBeOpenedAgainEnds(t *testing.T) {
 	p := &payments{down: func(s grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse], n int32) error {
-		s.SetTrailer(metadata.Pairs("attempt", "first"))
 		return busyOnce(s.Context(), n)
 	}}
 	m := newMesh(t, mesh.Options{Discovery: addresses{"payments": p.three(t)}})
