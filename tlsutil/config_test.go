@@ -300,7 +300,7 @@ func TestNoPeerCertificate(t *testing.T) {
 
 type nothing struct{}
 
-func (nothing) Identity() (*Identity, error) { return nil, nil } //nolint:nilnil // the point of the test
+func (nothing) Identity() (*Identity, error) { return nil, nil }
 func (nothing) Changed() <-chan struct{}     { return nil }
 
 // rawURI puts a URI into the names of a certificate that net/url would tidy up.

@@ -66,7 +66,7 @@ func (s *DevSource) rotate(now time.Time) error {
 		return fmt.Errorf("development CA: the CA's own time is over: %w", err)
 	}
 	// 0.62 to 0.72 of the lifetime.
-	wait := time.Duration(float64(id.NotAfter().Sub(now)) * (0.62 + 0.1*rand.Float64())) //nolint:gosec // jitter, no secret
+	wait := time.Duration(float64(id.NotAfter().Sub(now)) * (0.62 + 0.1*rand.Float64()))
 	s.renewAt.Store(now.Add(wait).UnixNano())
 	s.store(id)
 	return nil

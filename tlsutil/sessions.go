@@ -77,7 +77,7 @@ func (t *tickets) unwrap(ticket []byte, cs tls.ConnectionState) (*tls.SessionSta
 	}
 	stamp, ok := t.stamp()
 	if n := len(state.Extra); !ok || n == 0 || !bytes.Equal(state.Extra[n-1], stamp) {
-		return nil, nil
+		return nil, nil //nolint:nilnil // as crypto/tls wants it
 	}
 	return state, nil
 }
