@@ -24,7 +24,7 @@ func registrationOf(service string) discovery.Registration {
 			ID: service + "-1", Address: "127.0.0.1:8080", Weight: 5,
 			Tags: []string{"b", "a"}, Meta: map[string]string{"version": "v1"}, Region: "eu", Zone: "eu-1",
 		},
-		TTL: 3 * time.Second, MeshNative: true,
+		TTL: 6 * time.Second, MeshNative: true,
 	}
 }
 
@@ -58,7 +58,7 @@ func TestRegisterAndDeregister(t *testing.T) {
 	}
 	// Longer than the TTL: signs of life keep it passing, and nothing is told or
 	// registered again while nothing changes.
-	timer := time.NewTimer(5 * time.Second)
+	timer := time.NewTimer(8 * time.Second)
 	defer timer.Stop()
 	select {
 	case u := <-told:

@@ -210,8 +210,20 @@ func TestPut(t *testing.T) {
 
 func TestHangingAgentThenClose(t *testing.T) {
 	clearEnv(t)
+	fastest := time.Hour
+	for range 5 { // a busy machine may delay one of them
+		fastest = min(fastest, closeWhileHanging(t))
+	}
+	if fastest > 100*time.Millisecond {
+		t.Errorf("Close took %v", fastest)
+	}
+}
+
+// closeWhileHanging says how long it takes to close a client whose agent is silent.
+func closeWhileHanging(t *testing.T) time.Duration {
+	t.Helper()
 	asked, release := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(asked)
 		<-release
 	}))
@@ -226,9 +238,7 @@ func TestHangingAgentThenClose(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("Watch returned %v", err)
 	}
-	if took := time.Since(start); took > 100*time.Millisecond {
-		t.Errorf("Close took %v", took)
-	}
+	return time.Since(start)
 }
 
 func TestDatacenter(t *testing.T) {

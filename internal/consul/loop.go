@@ -145,11 +145,14 @@ func (w *watch) params() url.Values {
 }
 
 func (w *watch) read(ctx context.Context, params url.Values, patience time.Duration) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	path := w.query.Path
-	a, err := w.client.send(ctx, http.MethodGet, path, params, nil)
+	a, err := w.client.send(limited, http.MethodGet, path, params, nil)
 	switch {
+	case err != nil && limited.Err() != nil && ctx.Err() == nil:
+		// Our own patience is no deadline of a caller: it must not look like one.
+		return a, fmt.Errorf("GET %s: %w: no answer within %v", path, ErrUnreachable, patience)
 	case err != nil:
 		return a, err
 	case a.index == 0 && a.status == http.StatusNotFound: // no such endpoint

@@ -71,21 +71,21 @@ func TestRealKV(t *testing.T) {
 	told := follow(t, c, key)
 	await(t, told, 5*time.Second, "absent", gone)
 	put("one")
-	kv := await(t, told, time.Second, "one", value("one"))
+	kv := await(t, told, 5*time.Second, "one", value("one"))
 	if kv.Index == 0 {
 		t.Error("no index")
 	}
 	put("one")
 	put("two")
-	if kv := await(t, told, time.Second, "two", func(KV) bool { return true }); !value("two")(kv) {
+	if kv := await(t, told, 5*time.Second, "two", func(KV) bool { return true }); !value("two")(kv) {
 		t.Errorf("after writing the same again: %+v", kv)
 	}
 	if _, err := theirs.KV().Delete(key, nil); err != nil {
 		t.Fatal(err)
 	}
-	await(t, told, time.Second, "deleted", gone)
+	await(t, told, 5*time.Second, "deleted", gone)
 	put("three")
-	await(t, told, time.Second, "three", value("three"))
+	await(t, told, 5*time.Second, "three", value("three"))
 }
 
 func TestRealAgentLosesItsMemory(t *testing.T) {
@@ -111,7 +111,7 @@ func TestRealAgentLosesItsMemory(t *testing.T) {
 	}
 	await(t, told, 40*time.Second, "that the key is gone", gone)
 	put("new")
-	await(t, told, 2*time.Second, "new", value("new"))
+	await(t, told, 5*time.Second, "new", value("new"))
 }
 
 func TestRealRestoreFromSnapshot(t *testing.T) {
@@ -138,7 +138,7 @@ func TestRealRestoreFromSnapshot(t *testing.T) {
 	}
 	await(t, told, 20*time.Second, "before", value("before"))
 	put("after")
-	await(t, told, 3*time.Second, "after", value("after"))
+	await(t, told, 5*time.Second, "after", value("after"))
 }
 
 func TestRealPermission(t *testing.T) {
@@ -187,7 +187,7 @@ func TestRealEndpoints(t *testing.T) {
 			start := time.Now()
 			cancel()
 			<-done
-			if took := time.Since(start); took > 100*time.Millisecond {
+			if took := time.Since(start); took > time.Second {
 				t.Errorf("the watch took %v to end", took)
 			}
 		})
@@ -204,11 +204,11 @@ func TestRealEndpoints(t *testing.T) {
 	if err := theirs.Agent().ServiceRegister(&api.AgentServiceRegistration{Name: name, Port: 80}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, told, 3*time.Second, "one", func(r Result) bool { return r.Err == nil && !emptyList(r.Body) })
+	await(t, told, 5*time.Second, "one", func(r Result) bool { return r.Err == nil && !emptyList(r.Body) })
 	if err := theirs.Agent().ServiceDeregister(name); err != nil {
 		t.Fatal(err)
 	}
-	await(t, told, 3*time.Second, "confirmed empty", empty)
+	await(t, told, 5*time.Second, "confirmed empty", empty)
 	cancel()
 	<-done
 }

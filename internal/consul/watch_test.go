@@ -243,6 +243,9 @@ func TestHangingServer(t *testing.T) {
 		told := record(t, c, web)
 		pass(5*time.Minute + 5*time.Minute/16 + margin + time.Second)
 		wantTold(t, told(), `["a"] error:unreachable`)
+		if err := told()[1].Err; errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v looks like a caller's deadline", err)
+		}
 		pass(time.Hour)
 		start := time.Now()
 		c.Close()
