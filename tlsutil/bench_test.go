@@ -41,12 +41,15 @@ func BenchmarkHandshake(b *testing.B) {
 		if mode.sessions > 0 {
 			raw[0].ClientSessionCache = tls.NewLRUClientSessionCache(mode.sessions)
 		}
-		for name, configs := range map[string][2]*tls.Config{"ours": ours, "raw": raw} {
-			b.Run(mode.name+"/"+name, func(b *testing.B) {
+		for _, side := range []struct {
+			name    string
+			configs [2]*tls.Config
+		}{{"raw", raw}, {"ours", ours}} {
+			b.Run(mode.name+"/"+side.name, func(b *testing.B) {
 				b.ReportAllocs()
-				shake(configs[0], configs[1]).ok(b)
+				shake(side.configs[0], side.configs[1]).ok(b)
 				for b.Loop() {
-					r := shake(configs[0], configs[1]).ok(b)
+					r := shake(side.configs[0], side.configs[1]).ok(b)
 					if r.client.DidResume != (mode.sessions > 0) {
 						b.Fatalf("resumed: %v", r.client.DidResume)
 					}

@@ -55,7 +55,9 @@ func TestRotationUnderLiveListener(t *testing.T) {
 		var calls sync.WaitGroup
 		calls.Go(func() { get(kept) })
 		for _, cfg := range []*tls.Config{fresh, resuming} {
-			calls.Go(func() { get(&http.Transport{TLSClientConfig: cfg.Clone(), ForceAttemptHTTP2: true, DisableKeepAlives: true}) })
+			calls.Go(func() {
+				get(&http.Transport{TLSClientConfig: cfg.Clone(), ForceAttemptHTTP2: true, DisableKeepAlives: true})
+			})
 		}
 		calls.Wait()
 	}
