@@ -51,16 +51,13 @@ func ClientConfig(src Source, authorize Authorizer, o Options) *tls.Config {
 		// hide who was refused.
 		return certificate(src)
 	}
-	refused := func(error) {}
 	if o.Sessions >= 0 {
-		kept := newSessions(src, cmp.Or(o.Sessions, 64))
-		cfg.ClientSessionCache = kept
-		refused = func(error) { kept.forget() }
+		cfg.ClientSessionCache = newSessions(src, cmp.Or(o.Sessions, 64))
 	}
 	// Go's own check is by host name. VerifyConnection replaces it and, other
 	// than VerifyPeerCertificate, runs for resumed sessions too.
 	cfg.InsecureSkipVerify = true
-	cfg.VerifyConnection = verifier(src, authorize, x509.ExtKeyUsageServerAuth, refused)
+	cfg.VerifyConnection = verifier(src, authorize, x509.ExtKeyUsageServerAuth, nil)
 	return cfg
 }
 
@@ -75,7 +72,7 @@ func ServerConfig(src Source, authorize Authorizer, o Options) *tls.Config {
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return certificate(src)
 	}
-	refused := func(error) {}
+	var refused func(error)
 	if o.Sessions >= 0 {
 		// The tickets are sealed by a config that nobody else can touch.
 		t := &tickets{src: src, config: &tls.Config{}}
@@ -108,8 +105,8 @@ func certificate(src Source) (*tls.Certificate, error) {
 	return id.Certificate(), nil
 }
 
-// verifier makes the one decision about a peer; refused hears of resumed
-// sessions that did not pass.
+// verifier makes the one decision about a peer; refused, if given, hears of
+// resumed sessions that did not pass.
 func verifier(src Source, authorize Authorizer, usage x509.ExtKeyUsage, refused func(error)) func(tls.ConnectionState) error {
 	return func(cs tls.ConnectionState) error {
 		self, err := current(src)
@@ -117,7 +114,7 @@ func verifier(src Source, authorize Authorizer, usage x509.ExtKeyUsage, refused 
 			return err
 		}
 		if err := verify(cs.PeerCertificates, self, usage, authorize, time.Now()); err != nil {
-			if cs.DidResume {
+			if cs.DidResume && refused != nil {
 				refused(err)
 			}
 			return err

@@ -112,6 +112,7 @@ func TestRefusedPeers(t *testing.T) {
 		{"too many certificates", with(cert(ca, plain), many...), ErrUntrusted, AuthorizeAny()},
 		{"no authorizer", cert(ca, plain), ErrDenied, nil},
 		{"an authorizer with words of its own", cert(ca, plain), ErrDenied, func(ID, ID) error { return errors.New("not on Sundays") }},
+		{"an authorizer with an error like ours", cert(ca, plain), ErrDenied, func(peer, _ ID) error { return &PeerError{Peer: peer, Err: ErrNoIdentity} }},
 	}
 	us := source(t, ca, "us")
 	for _, test := range tests {

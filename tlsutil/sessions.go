@@ -13,7 +13,8 @@ import (
 // They are verified again, so resumption is no way round; but a session that
 // can no longer pass must also not be tried again and again until its ticket
 // runs out (seven days). Hence both ends forget their sessions when roots or
-// own name change, and when one was refused after all.
+// own name change, and when one was refused after all: crypto/tls does so in a
+// client, tickets.refused in a server.
 
 // sessions is a client's cache of them.
 type sessions struct {
@@ -34,13 +35,6 @@ func (s *sessions) Get(key string) (*tls.ClientSessionState, bool) { return s.cu
 
 // Put is the one of [tls.ClientSessionCache].
 func (s *sessions) Put(key string, cs *tls.ClientSessionState) { s.current().Put(key, cs) }
-
-// forget drops all sessions.
-func (s *sessions) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cache = tls.NewLRUClientSessionCache(s.size)
-}
 
 func (s *sessions) current() tls.ClientSessionCache {
 	id, err := current(s.src)
