@@ -28,8 +28,8 @@ type DevCAOptions struct {
 	TrustDomain string
 	// Namespace and Datacenter of all identities. Defaults: "default", "dc1".
 	Namespace, Datacenter string
-	// LeafLifetime is how long an identity lasts; it is renewed after about
-	// two thirds of it. Default: 1 h. At least 1 s.
+	// LeafLifetime is how long an identity lasts, rounded up to seconds; it is
+	// renewed after about two thirds of it. Default: 1 h. At least 1 s.
 	LeafLifetime time.Duration
 }
 
@@ -125,7 +125,9 @@ func (ca *DevCA) Source(service string) (*DevSource, error) {
 
 // leaf is the template of an identity that begins now.
 func (ca *DevCA) leaf(id ID, now time.Time) *x509.Certificate {
-	notAfter := now.Add(ca.opts.LeafLifetime)
+	// Certificates speak in whole seconds, and cut off the rest. Rounded up, a
+	// lifetime of a second is no less than that.
+	notAfter := now.Add(ca.opts.LeafLifetime + time.Second - time.Nanosecond).Truncate(time.Second)
 	if notAfter.After(ca.cert.NotAfter) {
 		notAfter = ca.cert.NotAfter
 	}

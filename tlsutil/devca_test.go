@@ -2,7 +2,10 @@ package tlsutil
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -32,7 +35,7 @@ func TestDevCA(t *testing.T) {
 	if !ok || key.Curve != elliptic.P256() {
 		t.Error("the key is not ECDSA P-256")
 	}
-	if left := time.Until(id.NotAfter()); left > time.Hour || left < 59*time.Minute {
+	if left := time.Until(id.NotAfter()); left > time.Hour+time.Second || left < 59*time.Minute {
 		t.Errorf("lives for %s, want 1h", left)
 	}
 	if domains := id.Roots().Domains(); len(domains) != 1 || domains[0] != "dev.internal" || id.Roots().Pool("x") != nil {
@@ -157,6 +160,30 @@ func TestRenewalAfterSilence(t *testing.T) {
 	})
 }
 
+// The shortest lifetime is kept at any time within a second.
+func TestShortestLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, err := NewDevCA(DevCAOptions{LeafLifetime: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := source(t, ca, "web")
+		for range 20 {
+			time.Sleep(99 * time.Millisecond)
+			if err := src.Rotate(); err != nil {
+				t.Fatal(err)
+			}
+			id, err := src.Identity()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left := time.Until(id.NotAfter()); left < time.Second || left >= 2*time.Second {
+				t.Errorf("lives for %s, want 1s, rounded up to a second", left)
+			}
+		}
+	})
+}
+
 func TestDevCAExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newCA(t, "")
@@ -263,19 +290,38 @@ func TestNewIdentityRefuses(t *testing.T) {
 	}
 }
 
+// An Ed25519 key is a slice of bytes, which fmt would print in full.
 func TestIdentityPrintsNoKey(t *testing.T) {
-	id, err := source(t, newCA(t, ""), "web").Identity()
+	ca := newCA(t, "")
+	public, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := id.Certificate().PrivateKey.(*ecdsa.PrivateKey)
-	secret, err := key.Bytes()
+	leaf, err := x509.CreateCertificate(rand.Reader, ca.leaf(serviceID(t, ca, "web"), time.Now()), ca.cert, public, ca.key)
 	if err != nil {
 		t.Fatal(err)
+	}
+	id, err := NewIdentity(tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: key}, ca.Roots())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := key.Seed()[:8]
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
+		secret := fmt.Sprintf(verb, seed)
+		secret = strings.TrimSuffix(strings.TrimPrefix(secret, "[]byte{"), "}")
+		secret = strings.Trim(secret, "[]")
+		for _, text := range []string{
+			fmt.Sprintf(verb, id),
+			fmt.Sprintf(verb, *id),
+			fmt.Sprintf(verb, struct{ hidden Identity }{*id}),
+		} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s prints the key", verb)
+			}
+		}
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-		text := fmt.Sprintf(verb, id)
-		if len(text) > 100 || strings.Contains(text, fmt.Sprintf("%x", secret)) || !strings.Contains(text, "svc/web") {
+		if text := fmt.Sprintf(verb, id); len(text) > 100 || !strings.Contains(text, "svc/web") {
 			t.Errorf("%s prints %q", verb, text)
 		}
 	}

@@ -205,7 +205,7 @@ func TestFilesKeepTheLastGood(t *testing.T) {
 			f.put(t, rootsFile, append(f.get(t, rootsFile), make([]byte, maxFile)...))
 		},
 		"an expired certificate": func(t *testing.T, f *folder) {
-			f.ca.opts.LeafLifetime = -time.Second
+			f.ca.opts.LeafLifetime = -10 * time.Second
 			f.write(t, "web")
 			f.ca.opts.LeafLifetime = time.Hour
 		},
@@ -389,6 +389,12 @@ func TestFilesOptionsByName(t *testing.T) {
 	}
 	if _, err := NewFiles(o); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestReadyWithoutSource(t *testing.T) {
+	if _, err := Ready(t.Context(), nil); !errors.Is(err, ErrNoIdentity) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -89,7 +89,7 @@ func shown(tb testing.TB, cert tls.Certificate, roots *Roots) *held {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return hold(&Identity{id: id, cert: cert, roots: roots})
+	return hold(&Identity{id: id, cert: &cert, roots: roots})
 }
 
 // shameless makes a config show an identity without looking at its time.

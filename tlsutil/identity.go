@@ -14,8 +14,10 @@ import (
 // chain and key, and the roots. It is immutable and safe for concurrent use;
 // renewal makes a new one.
 type Identity struct {
-	id    ID
-	cert  tls.Certificate
+	id ID
+	// cert is a pointer so that fmt, which follows none below the first, never
+	// prints the key, whatever holds the Identity.
+	cert  *tls.Certificate
 	roots *Roots
 	// mark is equal for identities that share name and roots. TLS sessions
 	// made under another mark are not resumed.
@@ -59,7 +61,7 @@ func NewIdentity(cert tls.Certificate, roots *Roots) (*Identity, error) {
 	}
 	return &Identity{
 		id:    id,
-		cert:  cert,
+		cert:  &cert,
 		roots: roots,
 		mark:  sha256.Sum256(append([]byte(id.String()), roots.sum[:]...)),
 	}, nil
@@ -70,7 +72,7 @@ func (i *Identity) ID() ID { return i.id }
 
 // Certificate returns leaf, chain and key. The receiver must not change it, nor
 // let it reach a log.
-func (i *Identity) Certificate() *tls.Certificate { return &i.cert }
+func (i *Identity) Certificate() *tls.Certificate { return i.cert }
 
 // Roots returns whom this identity can check.
 func (i *Identity) Roots() *Roots { return i.roots }

@@ -24,7 +24,11 @@ type Source interface {
 
 // Ready waits until the source has an identity and returns it. When ctx ends
 // first, the error wraps both the context's cause and what the source said last.
+// Without a source it fails at once with [ErrNoIdentity].
 func Ready(ctx context.Context, src Source) (*Identity, error) {
+	if src == nil {
+		return nil, fmt.Errorf("wait for an identity: %w", ErrNoIdentity)
+	}
 	for {
 		changed := src.Changed()
 		id, err := current(src)
