@@ -4,6 +4,6 @@ package consultest
 
 import "os/exec"
 
-// dieWithParent does nothing: only Linux knows how. An agent survives a test
-// binary that is killed.
-func dieWithParent(*exec.Cmd) {}
+// DieWithParent does nothing: only Linux knows how. A child survives a program
+// that is killed.
+func DieWithParent(*exec.Cmd) {}

@@ -26,7 +26,7 @@ func startProcess(binary string, args []string, logPath string) (*process, error
 	cmd := exec.Command(binary, args...) //nolint:noctx // it outlives the call that starts it
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = environment()
-	dieWithParent(cmd)
+	DieWithParent(cmd)
 
 	p := &process{ended: make(chan struct{})}
 	started := make(chan error, 1)
