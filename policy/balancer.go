@@ -2,19 +2,90 @@ package policy
 
 // The values of [Balancer].Policy.
 const (
-	P2C        = "p2c"
-	RoundRobin = "round_robin"
+	P2C          = "p2c"
+	RoundRobin   = "round_robin"
+	Random       = "random"
+	LeastRequest = "least_request"
+	RingHash     = "ring_hash"
+	Maglev       = "maglev"
 )
 
 // Balancer says how an instance is chosen for each attempt. An instance that
 // this call has tried before is left out as long as there is another.
 type Balancer struct {
 	// Policy is the algorithm: "p2c" draws two instances at random and takes
-	// the one with fewer calls in flight, "round_robin" takes them in turn.
+	// the one with fewer calls in flight, "least_request" draws several,
+	// "round_robin" takes them in turn, "random" any, "ring_hash" and "maglev"
+	// always the same one for the same hash.
 	// Default: p2c. Example: "round_robin".
 	Policy string `json:"policy,omitzero"`
+	// Choices is how many instances least_request draws, 2 to 100.
+	// Default: 2. Example: 3.
+	Choices int `json:"choices,omitzero"`
+	// RingSize is the least number of points on the ring of ring_hash, at most
+	// 8388608.
+	// Default: 1024. Example: 4096.
+	RingSize int `json:"ringSize,omitzero"`
+	// MaxRingSize bounds the ring however different the weights are, at most
+	// 8388608.
+	// Default: 8388608. Example: 65536.
+	MaxRingSize int `json:"maxRingSize,omitzero"`
+	// Hash says what of a call ring_hash and maglev hash: all that is found is
+	// combined. A call of which nothing is found goes anywhere.
+	// Default: []. Example: [{"header": "x-user"}].
+	Hash []Hash `json:"hash,omitzero"`
 }
 
+// Hash is one thing of a call to hash. Exactly one of header, cookie, query and
+// source must be said.
+type Hash struct {
+	// Header is the name of a header, or of gRPC metadata.
+	// Default: none. Example: "x-user".
+	Header string `json:"header,omitzero"`
+	// Cookie is the name of a cookie.
+	// Default: none. Example: "session".
+	Cookie string `json:"cookie,omitzero"`
+	// Query is the name of a query parameter.
+	// Default: none. Example: "user".
+	Query string `json:"query,omitzero"`
+	// Source hashes who calls: the address that this program is reached at, so
+	// all of its calls go the same way.
+	// Default: false. Example: true.
+	Source bool `json:"source,omitzero"`
+	// CookieTTL makes up a cookie for calls that have none, which the response
+	// sets for this long. "off" makes one that ends with the session.
+	// Default: no cookie is made up. Example: "1h".
+	CookieTTL Duration `json:"cookieTTL,omitzero"`
+	// CookiePath is the path of a cookie that is made up.
+	// Default: none. Example: "/".
+	CookiePath string `json:"cookiePath,omitzero"`
+	// Terminal ends the list here if there was something to hash.
+	// Default: false. Example: true.
+	Terminal bool `json:"terminal,omitzero"`
+}
+
+const maxRing = 8 << 20 // Envoy's
+
 func (b Balancer) check(c *checker) {
-	c.oneOf("balancer.policy", b.Policy, P2C, RoundRobin)
+	c.in("balancer", func(c *checker) {
+		c.oneOf("policy", b.Policy, P2C, RoundRobin, Random, LeastRequest, RingHash, Maglev)
+		c.thatf(b.Choices == 0 || b.Choices >= 2 && b.Choices <= 100, "choices", "%d is out of range: must be 2 to 100", b.Choices)
+		c.count("ringSize", b.RingSize, maxRing)
+		c.count("maxRingSize", b.MaxRingSize, maxRing)
+		if b.MaxRingSize > 0 {
+			c.thatf(b.RingSize <= b.MaxRingSize, "ringSize", "%d is too large: must not be above %s, which is %d",
+				b.RingSize, c.name("maxRingSize"), b.MaxRingSize)
+		}
+		for i, h := range b.Hash {
+			c.in(element("hash", i), h.check)
+		}
+	})
+}
+
+func (h Hash) check(c *checker) {
+	c.one(map[string]bool{"header": h.Header != "", "cookie": h.Cookie != "", "query": h.Query != "", "source": h.Source}, true)
+	c.thatf(h.Cookie != "" || h.CookieTTL == 0, "cookieTTL", "needs the name of the cookie: say cookie too")
+	c.thatf(h.CookieTTL != 0 || h.CookiePath == "", "cookiePath", "needs cookieTTL: it is for a cookie that is made up")
+	c.thatf(h.Header == "" || headerName(h.Header), "header", "%s can not be the name of a header", quote(h.Header))
+	c.thatf(h.Cookie == "" || headerName(h.Cookie), "cookie", "%s can not be the name of a cookie", quote(h.Cookie))
 }

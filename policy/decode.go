@@ -97,25 +97,20 @@ func (d *decoder) value(path string, v reflect.Value) {
 	switch to := v.Addr().Interface().(type) {
 	case *Duration:
 		*to, wrong = readDuration(token)
+	case *Limit:
+		*to, wrong = readLimit(token)
 	case *int:
 		*to, wrong = readInt(token)
 	case *float64:
 		*to, wrong = readFloat(token)
 	case *string:
 		*to, wrong = readString(token)
-	case *[]string:
-		if token == json.Delim('[') {
-			*to = []string{} // an empty list says that there is none
-			d.list(path, to)
-			return
-		}
-		wrong = mismatch(token, "a list of strings")
+	case *bool:
+		*to, wrong = readBool(token)
 	default:
-		if token == json.Delim('{') {
-			d.object(path, v)
+		if wrong = d.composite(path, token, v); wrong == "" {
 			return
 		}
-		wrong = mismatch(token, "an object")
 	}
 	if wrong != "" {
 		d.faultf(at, path, "%s", wrong)
@@ -123,10 +118,62 @@ func (d *decoder) value(path string, v reflect.Value) {
 	d.skip(path, token)
 }
 
+// composite reads a value that holds others, if token begins one of its kind.
+func (d *decoder) composite(path string, token json.Token, v reflect.Value) (wrong string) {
+	switch kind := v.Kind(); {
+	case kind == reflect.Slice && token == json.Delim('['):
+		d.list(path, v)
+	case kind == reflect.Slice:
+		return mismatch(token, "a list")
+	case token != json.Delim('{'):
+		return mismatch(token, "an object")
+	case kind == reflect.Map:
+		d.entries(path, v)
+	default:
+		d.object(path, v)
+	}
+	return ""
+}
+
 // object reads the fields of an object, whose brace has been read.
 func (d *decoder) object(path string, v reflect.Value) {
-	names := fieldNames(v.Type())
-	seen := make([]bool, len(names))
+	fields := fieldsOf(v.Type())
+	seen := make([]bool, len(fields))
+	d.keys(path, func(at int, name string) {
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+		switch {
+		case i < 0:
+			names := namesOf(fields)
+			d.faultf(at, member(path, name), "unknown field: %sallowed here: %s", meant(path, name, names), strings.Join(names, ", "))
+			d.ignore(path)
+		case seen[i]:
+			d.twice(at, path, name)
+		default:
+			seen[i] = true
+			d.value(member(path, name), v.FieldByIndex(fields[i].index))
+		}
+	})
+}
+
+// entries reads an object whose keys are its author's, whose brace has been
+// read.
+func (d *decoder) entries(path string, v reflect.Value) {
+	v.Set(reflect.MakeMap(v.Type())) // an empty one says that there is none
+	d.keys(path, func(at int, name string) {
+		key := reflect.ValueOf(name)
+		if v.MapIndex(key).IsValid() {
+			d.twice(at, path, name)
+			return
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(member(path, name), value)
+		v.SetMapIndex(key, value)
+	})
+}
+
+// keys goes over the keys of an object, to the end of it. read must read the
+// value.
+func (d *decoder) keys(path string, read func(at int, name string)) {
 	for d.more() {
 		at := d.next()
 		token, ok := d.token(path)
@@ -134,28 +181,23 @@ func (d *decoder) object(path string, v reflect.Value) {
 			return
 		}
 		name, _ := token.(string) // a key, or token would have refused it
-		i := slices.Index(names, name)
-		switch {
-		case i < 0:
-			d.faultf(at, member(path, name), "unknown field: %sallowed here: %s", meant(path, name, names), strings.Join(names, ", "))
-			d.ignore(path)
-		case seen[i]:
-			d.faultf(at, member(path, name), "said twice in one object: keep one")
-			d.ignore(path)
-		default:
-			seen[i] = true
-			d.value(member(path, name), v.Field(i))
-		}
+		read(at, name)
 	}
 	d.token(path)
 }
 
-// list reads the strings of a list, whose bracket has been read.
-func (d *decoder) list(path string, to *[]string) {
+func (d *decoder) twice(at int, path, name string) {
+	d.faultf(at, member(path, name), "said twice in one object: keep one")
+	d.ignore(path)
+}
+
+// list reads the values of a list, whose bracket has been read.
+func (d *decoder) list(path string, v reflect.Value) {
+	v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // an empty one says that there is none
 	for i := 0; d.more(); i++ {
-		var s string
-		d.value(element(path, i), reflect.ValueOf(&s).Elem())
-		*to = append(*to, s)
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(element(path, i), value)
+		v.Set(reflect.Append(v, value))
 	}
 	d.token(path)
 }

@@ -119,9 +119,9 @@ func TestDecodeBounds(t *testing.T) {
 }
 
 func TestDocumentErrorUnwraps(t *testing.T) {
-	_, err := Decode([]byte(`{"retry":`+"\n"+` {"attempts": 9}}`), "kv stock")
+	_, err := Decode([]byte(`{"retry":`+"\n"+` {"attempts": 900}}`), "kv stock")
 	got, ok := errors.AsType[Fault](err)
-	want := Fault{Path: "retry.attempts", Line: 2, Column: 15, Message: "9 is out of range: must be 1 to 5"}
+	want := Fault{Path: "retry.attempts", Line: 2, Column: 15, Message: "900 is out of range: must be 1 to 100"}
 	if !ok || got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

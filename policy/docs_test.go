@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -58,10 +59,14 @@ func TestDocs(t *testing.T) {
 // against the code.
 func TestDocsAreTrue(t *testing.T) {
 	types := readTypes(t)
-	eachField(reflect.TypeFor[Service](), "", func(owner reflect.Type, i int, path string) {
-		text, ok := parseComment(types[owner.Name()].fields[owner.Field(i).Name])
+	eachField(reflect.TypeFor[Service](), "", func(f field, owner reflect.Type, path string) {
+		text, ok := parseComment(types[owner.Name()].fields[f.Name])
 		if !ok {
 			t.Errorf("%s: its comment does not end with a line \"Default: …. Example: ….\"", path)
+			return
+		}
+		if inList := strings.ContainsAny(path, "[{"); inList {
+			exampleInList(t, path, text.example)
 			return
 		}
 		value, err := json.Marshal(fieldAt(Default(), path).Interface())
@@ -71,23 +76,53 @@ func TestDocsAreTrue(t *testing.T) {
 		if want := strings.Trim(string(value), `"`); path != "timeout.perTry" && text.byDefault != want {
 			t.Errorf("%s: the comment calls %s the default, it is %s", path, text.byDefault, want)
 		}
-		doc := text.example
-		for _, name := range slices.Backward(strings.Split(path, ".")) {
-			doc = fmt.Sprintf("{%q: %s}", name, doc)
-		}
-		s, err := Decode([]byte(doc), "example")
+		s, err := Decode([]byte(document(path, text.example)), "example")
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			return
 		}
 		e := Merge(Layer{"built-in", Default()}, Layer{"example", s})
 		if err := e.Validate(); err != nil || e.Origin(path) != "example" {
-			t.Errorf("%s: the example %s: %v", path, doc, err)
+			t.Errorf("%s: the example %s: %v", path, text.example, err)
 		}
 		if reflect.DeepEqual(fieldAt(s, path).Interface(), fieldAt(Default(), path).Interface()) {
 			t.Errorf("%s: the example is the default", path)
 		}
 	})
+}
+
+// exampleInList reads a document that says a field of a list's element. Other
+// fields may be missing; the field itself must be right.
+func exampleInList(t *testing.T, path, example string) {
+	t.Helper()
+	_, err := Decode([]byte(document(path, example)), "example")
+	if err == nil {
+		return
+	}
+	faulty, _ := errors.AsType[*DocumentError](err)
+	exact := strings.ReplaceAll(strings.ReplaceAll(path, "[]", "[0]"), "{}", ".x")
+	lacks := regexp.MustCompile(`needs|nothing to take|there is no subset|not looked at here`) // what the rest would say
+	for _, f := range faulty.Faults {
+		if strings.HasPrefix(f.Path, exact) && !lacks.MatchString(f.Message) {
+			t.Errorf("%s: the example %s: %v", path, example, f)
+		}
+	}
+}
+
+// document says a field alone.
+func document(path, value string) string {
+	for _, name := range slices.Backward(strings.Split(path, ".")) {
+		name, isList := strings.CutSuffix(name, "[]")
+		name, isMap := strings.CutSuffix(name, "{}")
+		switch {
+		case isList:
+			value = "[" + value + "]"
+		case isMap:
+			value = `{"x": ` + value + "}"
+		}
+		value = fmt.Sprintf("{%q: %s}", name, value)
+	}
+	return value
 }
 
 // comment is what the comment of a field tells.
@@ -109,38 +144,108 @@ func writeSections(b *strings.Builder, types map[string]typeText, t reflect.Type
 	if path != "" {
 		fmt.Fprintf(b, "\n## %s\n\n%s\n", path, types[t.Name()].doc)
 		b.WriteString("\n| field | type | default | example | meaning |\n|---|---|---|---|---|\n")
+	} else {
+		b.WriteString("\n## The document itself\n\n| field | type | default | example | meaning |\n|---|---|---|---|---|\n")
 	}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if c, ok := parseComment(types[t.Name()].fields[f.Name]); ok {
-			fmt.Fprintf(b, "| `%s` | %s | %s | `%s` | %s |\n", fieldName(t, i), typeNames[f.Type], c.byDefault, c.example, c.meaning)
+	for _, f := range fieldsOf(t) {
+		text, documented := types[ownerOf(t, f).Name()].fields[f.Name]
+		c, ok := parseComment(text)
+		switch {
+		case ok:
+			fmt.Fprintf(b, "| `%s` | %s | %s | `%s` | %s |\n", f.name, typeName(f.Type), c.byDefault, strings.ReplaceAll(c.example, "|", "\\|"), c.meaning)
+		case path != "" || documented && text != "":
+			fmt.Fprintf(b, "| `%s` | object | | | see [%s](#%s) |\n", f.name, strings.ToLower(f.Type.Name()), anchor(f.Type, path, f.name))
 		}
 	}
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Type.Kind() == reflect.Struct {
-			writeSections(b, types, f.Type, member(path, fieldName(t, i)))
+	for _, f := range fieldsOf(t) {
+		if inner, suffix := innerStruct(f.Type); inner != nil && !strings.Contains(path+".", "."+f.name+"[].") && !shownElsewhere(inner, path) {
+			writeSections(b, types, inner, member(path, f.name)+suffix)
 		}
 	}
 }
 
-var typeNames = map[reflect.Type]string{
-	reflect.TypeFor[Duration](): "duration",
-	reflect.TypeFor[int]():      "whole number",
-	reflect.TypeFor[float64]():  "number",
-	reflect.TypeFor[string]():   "string",
-	reflect.TypeFor[[]string](): "list of strings",
+// shownElsewhere says whether a struct has a section of its own at the top of
+// the document, where one that lies deeper sends its reader.
+func shownElsewhere(t reflect.Type, path string) bool {
+	return strings.Contains(path, "[]") && topLevel(t) != ""
 }
 
-// eachField visits every field that holds a value.
-func eachField(t reflect.Type, path string, visit func(owner reflect.Type, i int, path string)) {
-	for i := range t.NumField() {
-		p := member(path, fieldName(t, i))
-		if f := t.Field(i); f.Type.Kind() == reflect.Struct {
-			eachField(f.Type, p, visit)
-		} else {
-			visit(t, i, p)
+// topLevel names the section of a struct that the document itself has.
+func topLevel(t reflect.Type) string {
+	for _, f := range fieldsOf(reflect.TypeFor[Service]()) {
+		if f.Type == t {
+			return f.name
 		}
 	}
+	return ""
+}
+
+func anchor(t reflect.Type, path, name string) string {
+	if top := topLevel(t); top != "" {
+		return top
+	}
+	return strings.ToLower(strings.NewReplacer(".", "", "[", "", "]", "", "{", "", "}", "").Replace(member(path, name)))
+}
+
+// innerStruct is the struct that a field is or holds, and how its path goes on.
+func innerStruct(t reflect.Type) (inner reflect.Type, suffix string) {
+	switch {
+	case t.Kind() == reflect.Struct:
+		return t, ""
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+		return t.Elem(), "[]"
+	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
+		return t.Elem(), "{}"
+	default:
+		return nil, ""
+	}
+}
+
+func typeName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[Duration]():
+		return "duration"
+	case t == reflect.TypeFor[Limit]():
+		return "limit"
+	case t.Kind() == reflect.Slice:
+		return "list of " + strings.TrimSuffix(typeName(t.Elem()), "s") + "s"
+	case t.Kind() == reflect.Map:
+		return "object of " + strings.TrimSuffix(typeName(t.Elem()), "s") + "s"
+	case t.Kind() == reflect.Struct:
+		return "object"
+	case t.Kind() == reflect.Int:
+		return "whole number"
+	case t.Kind() == reflect.Float64:
+		return "number"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	default:
+		return "string"
+	}
+}
+
+// eachField visits every field that holds a value, also those of what is in
+// lists and maps: "routes[].match.path". A list within a list of its own kind is
+// not entered again.
+func eachField(t reflect.Type, path string, visit func(f field, owner reflect.Type, path string)) {
+	for _, f := range fieldsOf(t) {
+		p := member(path, f.name)
+		inner, suffix := innerStruct(f.Type)
+		if inner == nil || suffix != "" {
+			visit(f, ownerOf(t, f), p)
+		}
+		if inner != nil && inner != t && !strings.Contains(path+".", "."+f.name+suffix+".") {
+			eachField(inner, p+suffix, visit)
+		}
+	}
+}
+
+// ownerOf is the struct whose source declares the field.
+func ownerOf(t reflect.Type, f field) reflect.Type {
+	for _, i := range f.index[:len(f.index)-1] {
+		t = t.Field(i).Type
+	}
+	return t
 }
 
 // typeText is a struct as its source tells of it.

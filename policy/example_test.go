@@ -45,17 +45,17 @@ func ExampleDecode() {
 	// Output:
 	// decode policy stock.json: 3 mistakes
 	// 	2:24 timeout.total: 15: a duration needs its unit: write a string, such as "250ms" or "2s", or "off"
-	// 	3:13 retry.atempts: unknown field: did you mean "retry.attempts"? allowed here: attempts, backoff, budget, methods, replayBytes
-	// 	4:26 balancer.policy: "fastest" is not known: must be "p2c" or "round_robin"
+	// 	3:13 retry.atempts: unknown field: did you mean "retry.attempts"? allowed here: attempts, on, statuses, backoff, budget, methods, replayBytes
+	// 	4:26 balancer.policy: "fastest" is not known: must be "p2c" or "round_robin" or "random" or "least_request" or "ring_hash" or "maglev"
 }
 
 // A policy given in code is checked in the same way.
 func ExampleService_Validate() {
 	s := policy.Service{
 		Timeout: policy.Timeout{Total: policy.Duration(2 * time.Second)},
-		Retry:   policy.Retry{Attempts: 9},
+		Retry:   policy.Retry{Attempts: 900},
 	}
 	fmt.Println(s.Validate())
 	// Output:
-	// retry.attempts: 9 is out of range: must be 1 to 5
+	// retry.attempts: 900 is out of range: must be 1 to 100
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -10,30 +11,48 @@ import (
 // each new field would have to be added in three places, and one forgotten
 // would be ignored without a word.
 
-// fieldName returns how a document calls field i of a struct.
-func fieldName(t reflect.Type, i int) string {
-	name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-	return name
+// field is one field of an object as documents have it.
+type field struct {
+	name  string
+	index []int // see [reflect.Value.FieldByIndex]
+	reflect.StructField
 }
 
-// fieldNames returns how a document calls the fields of a struct, in order.
-func fieldNames(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = fieldName(t, i)
+// fieldsOf returns the fields of a struct in order, those of an embedded one in
+// its place.
+func fieldsOf(t reflect.Type) []field {
+	var all []field
+	for f := range t.Fields() {
+		if f.Anonymous {
+			for _, inner := range fieldsOf(f.Type) {
+				inner.index = append(slices.Clone(f.Index), inner.index...)
+				all = append(all, inner)
+			}
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		all = append(all, field{name, f.Index, f})
+	}
+	return all
+}
+
+func namesOf(fields []field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
 	}
 	return names
 }
 
 // paths returns the paths of all fields below a type, in order, objects before
-// what is in them.
+// what is in them. What is in lists is not told.
 func paths(t reflect.Type, path string) []string {
 	var all []string
-	for i := range t.NumField() {
-		p := member(path, fieldName(t, i))
+	for _, f := range fieldsOf(t) {
+		p := member(path, f.name)
 		all = append(all, p)
-		if f := t.Field(i).Type; f.Kind() == reflect.Struct {
-			all = append(all, paths(f, p)...)
+		if f.Type.Kind() == reflect.Struct {
+			all = append(all, paths(f.Type, p)...)
 		}
 	}
 	return all

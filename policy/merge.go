@@ -2,6 +2,7 @@ package policy
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,7 @@ type Layer struct {
 type Effective struct {
 	Service
 	origins map[string]string
+	layers  []Layer
 }
 
 // Merge lays each layer over those before it, field by field: what a later
@@ -29,7 +31,7 @@ type Effective struct {
 // The result is no longer tied to the layers, and not yet checked: see
 // [Effective.Validate].
 func Merge(layers ...Layer) Effective {
-	e := Effective{origins: make(map[string]string)}
+	e := Effective{origins: make(map[string]string), layers: layers}
 	for _, l := range layers {
 		overlay(&e.Service, l.Service, func(path string) { e.origins[path] = l.Name })
 	}
@@ -41,12 +43,41 @@ func Merge(layers ...Layer) Effective {
 	return e
 }
 
+// ForRoute returns what is in force for calls that take a route: what the route
+// says lies right above what its own layer says for the whole service, so that
+// higher layers still win.
+func (e Effective) ForRoute(i int) Effective {
+	r := e.Routes[i]
+	return e.within("routes", element("routes", i), Service{Timeout: r.Timeout, Retry: r.Retry})
+}
+
+// ForTarget returns what is in force for the instances of a target, in the same
+// way. path is where the policy says it, such as "routes[0].to[1]".
+func (e Effective) ForTarget(path string, t Target) Effective {
+	return e.within("routes", path, Service{Timeout: Timeout{Connect: t.Connect}, Balancer: t.Balancer})
+}
+
+// within lays what a part of a layer says over the rest of it. The layer is
+// that which set the field.
+func (e Effective) within(field, path string, part Service) Effective {
+	owner := slices.IndexFunc(e.layers, func(l Layer) bool { return l.Name == e.Origin(field) })
+	if owner < 0 {
+		return e
+	}
+	return Merge(slices.Insert(slices.Clone(e.layers), owner+1, Layer{e.layers[owner].Name + ", " + path, part})...)
+}
+
 // Origin returns the name of the layer that set the field at path
 // ("retry.attempts"), or in a few words how its value follows from other
 // fields. It is empty if nobody said it or there is no such field.
 func (e Effective) Origin(path string) string {
-	path, _, _ = strings.Cut(path, "[") // all of a list comes from one layer
-	return e.origins[path]
+	for path != "" {
+		if by, ok := e.origins[path]; ok {
+			return by
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)] // all of a list comes from one layer
+	}
+	return ""
 }
 
 // Validate is [Service.Validate] for what is in force: it sees fields of
@@ -65,16 +96,42 @@ func overlay(base *Service, top Service, said func(path string)) {
 func overlayValue(base, top reflect.Value, path string, said func(path string)) {
 	switch {
 	case top.Kind() == reflect.Struct:
-		for i := range top.NumField() {
-			overlayValue(base.Field(i), top.Field(i), member(path, fieldName(top.Type(), i)), said)
+		for _, f := range fieldsOf(top.Type()) {
+			overlayValue(base.FieldByIndex(f.index), top.FieldByIndex(f.index), member(path, f.name), said)
 		}
 	case top.IsZero():
-	case top.Kind() == reflect.Slice:
-		// A copy, and one that stays empty rather than nil: empty says something.
-		base.Set(reflect.AppendSlice(reflect.MakeSlice(top.Type(), 0, top.Len()), top))
+	case top.Kind() == reflect.Slice, top.Kind() == reflect.Map:
+		base.Set(copied(top))
 		said(path)
 	default:
 		base.Set(top)
 		said(path)
+	}
+}
+
+// copied returns a value that shares nothing with v that could be changed. A
+// list that is empty stays so rather than nil: empty says something.
+func copied(v reflect.Value) reflect.Value {
+	switch {
+	case v.Kind() == reflect.Slice && !v.IsNil():
+		c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		for i := range v.Len() {
+			c.Index(i).Set(copied(v.Index(i)))
+		}
+		return c
+	case v.Kind() == reflect.Map && !v.IsNil():
+		c := reflect.MakeMapWithSize(v.Type(), v.Len())
+		for key, value := range v.Seq2() {
+			c.SetMapIndex(key, copied(value))
+		}
+		return c
+	case v.Kind() == reflect.Struct:
+		c := reflect.New(v.Type()).Elem()
+		for i := range v.NumField() {
+			c.Field(i).Set(copied(v.Field(i)))
+		}
+		return c
+	default:
+		return v
 	}
 }

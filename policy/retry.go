@@ -7,9 +7,20 @@ import "strings"
 // is repeated only if the call is idempotent.
 type Retry struct {
 	// Attempts counts all tries of a call, the first one included: 1 means no
-	// retry, 5 is the most.
+	// retry, 100 is the most.
 	// Default: 3. Example: 2.
-	Attempts int     `json:"attempts,omitzero"`
+	Attempts int `json:"attempts,omitzero"`
+	// On lists what is tried again, in Envoy's words: "5xx", "gateway-error",
+	// "reset", "connect-failure", "refused-stream", "retriable-4xx",
+	// "envoy-ratelimited", and of gRPC "cancelled", "deadline-exceeded",
+	// "internal", "resource-exhausted" and "unavailable". The list replaces
+	// that of the layer below; an empty one says that nothing is.
+	// Default: ["gateway-error","reset","connect-failure","refused-stream","unavailable"]. Example: ["5xx"].
+	On []string `json:"on,omitzero"`
+	// Statuses lists HTTP statuses, 100 to 599, that are tried again beside
+	// what on says. The list replaces that of the layer below.
+	// Default: []. Example: [502, 503].
+	Statuses []int   `json:"statuses,omitzero"`
 	Backoff  Backoff `json:"backoff,omitzero"`
 	Budget   Budget  `json:"budget,omitzero"`
 	// Methods lists the gRPC methods that are idempotent, each as
@@ -54,8 +65,33 @@ type Budget struct {
 	Floor float64 `json:"floor,omitzero"`
 }
 
+// The values of [Retry].On. Those of gRPC look at the status of an answer
+// without a message.
 const (
-	maxAttempts = 5
+	On5xx               = "5xx"                // any 5xx, or no answer at all
+	OnGatewayError      = "gateway-error"      // 502, 503, 504
+	OnReset             = "reset"              // sent, and no answer: reset, disconnect, time of the attempt over
+	OnConnectFailure    = "connect-failure"    // no connection, TLS included
+	OnRefusedStream     = "refused-stream"     // HTTP/2 REFUSED_STREAM
+	OnRetriable4xx      = "retriable-4xx"      // 409
+	OnRatelimited       = "envoy-ratelimited"  // the header x-envoy-ratelimited is there
+	OnCancelled         = "cancelled"          // gRPC code 1
+	OnDeadlineExceeded  = "deadline-exceeded"  // gRPC code 4
+	OnInternal          = "internal"           // gRPC code 13
+	OnResourceExhausted = "resource-exhausted" // gRPC code 8
+	OnUnavailable       = "unavailable"        // gRPC code 14
+)
+
+func conditions() []string {
+	return []string{
+		On5xx, OnGatewayError, OnReset, OnConnectFailure, OnRefusedStream, OnRetriable4xx, OnRatelimited,
+		OnCancelled, OnDeadlineExceeded, OnInternal, OnResourceExhausted, OnUnavailable,
+	}
+}
+
+const (
+	maxAttempts = 100 // as many as anybody has asked a sidecar for
+	maxStatuses = 500
 	maxMethods  = 1000 // each gRPC call looks through them
 	maxReplay   = 16 << 20
 	maxFloor    = 1000
@@ -82,6 +118,13 @@ func (r Retry) check(c *checker) {
 	c.ratio("retry.budget.ratio", r.Budget.Ratio)
 	c.thatf(within(r.Budget.Floor, maxFloor), "retry.budget.floor",
 		"%v is out of range: must be above 0 and at most %d retries a second, or -1 for none", r.Budget.Floor, maxFloor)
+	for i, on := range r.On {
+		c.oneOf(element("retry.on", i), on, conditions()...)
+	}
+	c.thatf(len(r.Statuses) <= maxStatuses, "retry.statuses", "%d are too many: must be at most %d", len(r.Statuses), maxStatuses)
+	for i, s := range r.Statuses {
+		c.thatf(s >= 100 && s <= 599, element("retry.statuses", i), "%d is not an HTTP status: must be 100 to 599", s)
+	}
 	c.thatf(len(r.Methods) <= maxMethods, "retry.methods",
 		`%d are too many: must be at most %d; "/package.Service/*" stands for all of a service`, len(r.Methods), maxMethods)
 	for i, m := range r.Methods {

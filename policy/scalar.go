@@ -61,6 +61,27 @@ func readFloat(token json.Token) (f float64, wrong string) {
 	return f, ""
 }
 
+func readBool(token json.Token) (b bool, wrong string) {
+	b, ok := token.(bool)
+	if !ok {
+		return false, mismatch(token, "true or false")
+	}
+	return b, ""
+}
+
+func readLimit(token json.Token) (l Limit, wrong string) {
+	text := fmt.Sprint(token)
+	if s, ok := token.(string); ok {
+		text = strconv.Quote(s)
+	} else if _, ok := token.(json.Number); !ok {
+		return 0, mismatch(token, `a whole number above zero, "off" or "none"`)
+	}
+	if err := l.UnmarshalJSON([]byte(text)); err != nil {
+		return 0, err.Error()
+	}
+	return l, ""
+}
+
 func readString(token json.Token) (s, wrong string) {
 	s, ok := token.(string)
 	switch {

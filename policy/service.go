@@ -10,7 +10,18 @@ type Service struct {
 	Retry    Retry    `json:"retry,omitzero"`
 	Balancer Balancer `json:"balancer,omitzero"`
 	Breaker  Breaker  `json:"breaker,omitzero"`
+	Ejection Ejection `json:"ejection,omitzero"`
+	Limits   Limits   `json:"limits,omitzero"`
 	HTTP     HTTP     `json:"http,omitzero"`
+	// Subsets holds parts of the service by the names that targets can give.
+	// The whole of it replaces that of the layer below.
+	// Default: {}. Example: {"v2": {"filter": "Service.Meta.version == v2"}}.
+	Subsets map[string]Subset `json:"subsets,omitzero"`
+	// Routes lists the ways to take; the first that fits counts, 1000 are the
+	// most. The list replaces that of the layer below; an empty one says that
+	// all calls go to the service itself.
+	// Default: []. Example: [{"match": {"pathPrefix": "/v2/"}, "to": [{"service": "stock-next"}]}].
+	Routes []Route `json:"routes,omitzero"`
 }
 
 // Default returns the built-in policy, the layer below all others. It says
@@ -20,15 +31,18 @@ func Default() Service {
 		Timeout: Timeout{
 			Total:   seconds(15),
 			Connect: seconds(1),
+			Idle:    seconds(300),
 		},
 		Retry: Retry{
 			Attempts:    3,
+			On:          []string{OnGatewayError, OnReset, OnConnectFailure, OnRefusedStream, OnUnavailable},
+			Statuses:    []int{},
 			Backoff:     Backoff{Base: milliseconds(25), Max: milliseconds(250)},
 			Budget:      Budget{Ratio: 0.2, Floor: 1},
 			Methods:     []string{},
 			ReplayBytes: 64 << 10,
 		},
-		Balancer: Balancer{Policy: P2C},
+		Balancer: Balancer{Policy: P2C, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{}},
 		Breaker: Breaker{
 			Failures:     5,
 			FailureRatio: 0.5,
@@ -37,6 +51,17 @@ func Default() Service {
 			Open:         seconds(5),
 			Probes:       1,
 		},
-		HTTP: HTTP{Protocol: HTTP1},
+		Ejection: Ejection{
+			Failures:   5,
+			Enforced:   100,
+			Interval:   seconds(10),
+			Base:       seconds(30),
+			Max:        seconds(300),
+			MaxPercent: 10,
+		},
+		Limits:  Limits{Connections: NoLimit, Pending: NoLimit, Concurrency: NoLimit},
+		HTTP:    HTTP{Protocol: HTTP1},
+		Subsets: map[string]Subset{},
+		Routes:  []Route{},
 	}
 }

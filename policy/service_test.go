@@ -25,9 +25,9 @@ func TestDefaultSaysEverything(t *testing.T) {
 func TestNoFieldForgotten(t *testing.T) {
 	for _, path := range paths(reflect.TypeFor[Service](), "") {
 		switch v := fieldAt(Default(), path); v.Interface().(type) {
-		case Duration, int, float64, string, []string:
+		case Duration, Limit, int, float64, string, bool:
 		default:
-			if v.Kind() != reflect.Struct {
+			if v.Kind() != reflect.Struct && v.Kind() != reflect.Slice && v.Kind() != reflect.Map {
 				t.Errorf("%s has type %s, which Decode can not read", path, v.Type())
 			}
 		}
@@ -78,7 +78,9 @@ func TestBreakerOff(t *testing.T) {
 func fieldAt(s Service, path string) reflect.Value {
 	v := reflect.ValueOf(s)
 	for name := range strings.SplitSeq(path, ".") {
-		v = v.Field(slices.Index(fieldNames(v.Type()), name))
+		fields := fieldsOf(v.Type())
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+		v = v.FieldByIndex(fields[i].index)
 	}
 	return v
 }
@@ -124,6 +126,16 @@ func validService() *rapid.Generator[Service] {
 				Open:         rapid.SampledFrom([]Duration{0, Off, 1, seconds(5)}).Draw(t, "open"),
 				Probes:       count("probes", maxProbes),
 			},
+			Limits: Limits{
+				Connections: rapid.SampledFrom([]Limit{0, NoLimit, None, 1, maxCount}).Draw(t, "connections"),
+				Concurrency: rapid.SampledFrom([]Limit{0, NoLimit, None, 1, maxCount}).Draw(t, "concurrency"),
+			},
+			Subsets: rapid.SampledFrom([]map[string]Subset{
+				nil, {"v1": {Filter: "Service.Meta.version == v1"}},
+			}).Draw(t, "subsets"),
+			Routes: rapid.SampledFrom([][]Route{
+				nil, {}, {{Name: "x", Match: Match{Path: "/x"}, To: []Leg{{Weight: 99.99}, {Weight: 0.01, Target: Target{Service: "other"}}}}},
+			}).Draw(t, "routes"),
 			HTTP: HTTP{Protocol: rapid.SampledFrom([]string{"", HTTP1, HTTP2}).Draw(t, "protocol")},
 		}
 	})

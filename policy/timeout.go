@@ -19,6 +19,11 @@ type Timeout struct {
 	// not be off. Raise it towards 5s for instances in another region.
 	// Default: 1s. Example: "3s".
 	Connect Duration `json:"connect,omitzero"`
+	// Idle bounds the silence of an answer that is being read, a body or a
+	// stream: if nothing comes or goes for this long it is ended. "off" lets it
+	// be silent for ever.
+	// Default: 5m0s. Example: "1m".
+	Idle Duration `json:"idle,omitzero"`
 }
 
 func (t Timeout) check(c *checker) {

@@ -17,8 +17,8 @@ func TestValidate(t *testing.T) {
 		"off":          {Service{Timeout: Timeout{Total: Off, PerTry: seconds(99)}, Breaker: Breaker{Open: Off}}, ""},
 		"perTry":       {Service{Timeout: Timeout{Total: seconds(2), PerTry: seconds(2)}}, "timeout.perTry: 2s leaves no time for another attempt: must be less than timeout.total, which is 2s"},
 		"connect":      {Service{Timeout: Timeout{Connect: Off}}, "timeout.connect: can not be off: give a duration above zero"},
-		"attempts":     {Service{Retry: Retry{Attempts: 6}}, "retry.attempts: 6 is out of range: must be 1 to 5"},
-		"no attempts":  {Service{Retry: Retry{Attempts: -1}}, "retry.attempts: -1 is out of range: must be 1 to 5"},
+		"attempts":     {Service{Retry: Retry{Attempts: 600}}, "retry.attempts: 600 is out of range: must be 1 to 100"},
+		"no attempts":  {Service{Retry: Retry{Attempts: -1}}, "retry.attempts: -1 is out of range: must be 1 to 100"},
 		"backoff":      {Service{Retry: Retry{Backoff: Backoff{Base: seconds(2), Max: seconds(1)}}}, "retry.backoff.base: 2s is too long: must not be above retry.backoff.max, which is 1s"},
 		"backoff max":  {Service{Retry: Retry{Backoff: Backoff{Max: Off}}}, "retry.backoff.max: can not be off: give a duration above zero, or switch retry.backoff.base off to retry at once"},
 		"ratio":        {Service{Retry: Retry{Budget: Budget{Ratio: 20}}}, "retry.budget.ratio: 20 is out of range: must be above 0 and at most 1, or -1 for off"},
@@ -27,15 +27,15 @@ func TestValidate(t *testing.T) {
 		"-0":           {Service{Breaker: Breaker{FailureRatio: math.Copysign(0, -1)}}, "breaker.failureRatio: -0 is out of range: must be above 0 and at most 1, or -1 for off"},
 		"floor":        {Service{Retry: Retry{Budget: Budget{Floor: 1001}}}, "retry.budget.floor: 1001 is out of range: must be above 0 and at most 1000 retries a second, or -1 for none"},
 		"replay":       {Service{Retry: Retry{ReplayBytes: 1 << 30}}, "retry.replayBytes: 1073741824 is too large: must be at most 16777216, or -1 for none"},
-		"balancer":     {Service{Balancer: Balancer{Policy: "rr"}}, `balancer.policy: "rr" is not known: must be "p2c" or "round_robin"`},
+		"balancer":     {Service{Balancer: Balancer{Policy: "rr"}}, `balancer.policy: "rr" is not known: must be "p2c" or "round_robin" or "random" or "least_request" or "ring_hash" or "maglev"`},
 		"protocol":     {Service{HTTP: HTTP{Protocol: "h2c"}}, `http.protocol: "h2c" is not known: must be "http1" or "http2"`},
 		"window":       {Service{Breaker: Breaker{Window: Off}}, "breaker.window: off is too short: must be at least 10ms"},
 		"window short": {Service{Breaker: Breaker{Window: minWindow - 1}}, "breaker.window: 9.999999ms is too short: must be at least 10ms"},
 		"window least": {Service{Breaker: Breaker{Window: minWindow}}, ""},
 		"probes":       {Service{Breaker: Breaker{Probes: 101}}, "breaker.probes: 101 is out of range: must be 1 to 100"},
 		"many": {
-			Service{Retry: Retry{Attempts: 6}, HTTP: HTTP{Protocol: "spdy"}, Breaker: Breaker{Failures: 2_000_000, MinRequests: -1}},
-			"retry.attempts: 6 is out of range: must be 1 to 5\n" +
+			Service{Retry: Retry{Attempts: 600}, HTTP: HTTP{Protocol: "spdy"}, Breaker: Breaker{Failures: 2_000_000, MinRequests: -1}},
+			"retry.attempts: 600 is out of range: must be 1 to 100\n" +
 				"breaker.failures: 2000000 is too large: must be 1 to 1000000, or -1 for off\n" +
 				"breaker.minRequests: -1 is out of range: must be 1 to 1000000\n" +
 				`http.protocol: "spdy" is not known: must be "http1" or "http2"`,

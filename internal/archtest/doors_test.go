@@ -33,6 +33,8 @@ var doors = []door{
 		why: "Consul itself is under the BUSL; only its api, sdk and proto-public are free"},
 	{path: "github.com/hashicorp/consul/api", rooms: []string{"internal/consul", "internal/consultest"}, tests: true,
 		why: "blocking queries have rules that must be kept in one place"},
+	{path: "github.com/hashicorp/go-bexpr", rooms: []string{"discovery"},
+		why: "Consul's own filter language"},
 	{path: "github.com/sony/gobreaker/v2", rooms: []string{"breaker"},
 		why: "others ask a breaker whether they may enter, not how it counts"},
 	{path: "go.opentelemetry.io/otel", rooms: []string{"internal/telemetry", "examples/..."}, tests: true,

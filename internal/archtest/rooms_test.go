@@ -54,7 +54,7 @@ var rooms = map[string]room{
 
 	// Floor 2: the words of configuration.
 	"internal/consultest/build": {floor: 2, may: []string{"internal/consultest"}},
-	"policy":                    {floor: 2, quiet: true, may: []string{"balancer", "breaker", "retry", "limit"}},
+	"policy":                    {floor: 2, quiet: true, may: []string{"discovery", "balancer", "breaker", "retry", "limit"}},
 
 	// Floor 3: what a service is made of.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
