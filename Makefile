@@ -83,6 +83,10 @@ fix: lint-tool ## Modernize, format, sort imports
 examples: ## Run the example programs that need nothing but Go
 	@for p in $(wildcard examples/quickstart); do (set -x; go run ./$$p </dev/null); done
 
+.PHONY: demo
+demo: ## Programs that find each other in a real Consul, and two that are killed; builds Consul first
+	@go run ./examples/consul
+
 .PHONY: bench
 bench: ## Time and allocations of a call, beside the same call without the mesh
 	go test -run '^$$' -bench . -benchmem -count=$(COUNT) $(BENCH)

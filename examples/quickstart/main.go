@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/examples/internal/checkout"
 	"github.com/innermesh/innermesh/mesh"
 	"github.com/innermesh/innermesh/tlsutil"
 )
@@ -64,15 +64,12 @@ func run(ctx context.Context, out io.Writer, duration time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
 	time.AfterFunc(duration/2, shop.killOne)
-	customers, err := sendCustomers(ctx, m)
+	customers, err := checkout.Send(ctx, m, 0)
 	if err != nil {
 		return err
 	}
 	showTable(ctx, out, m)
-	total := customers.wait()
-	total.print(out, m, openings)
-	if total.failed > 0 {
-		return errors.New("calls have failed that should not have")
-	}
-	return nil
+	total := customers.Wait()
+	fmt.Fprintf(out, "\n%s, %d retries, %d ejections\n", total, checkout.Retries(m.Upstreams()), openings.n.Load())
+	return total.Err()
 }

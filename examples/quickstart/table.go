@@ -6,11 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
+	"github.com/innermesh/innermesh/examples/internal/checkout"
 	"github.com/innermesh/innermesh/mesh"
 )
 
@@ -26,38 +25,12 @@ func showTable(ctx context.Context, out io.Writer, m *mesh.Mesh) {
 	for {
 		select {
 		case <-tick.C:
-			fmt.Fprint(out, wipe+table(m.Upstreams()))
+			fmt.Fprint(out, wipe+checkout.Table(m.Upstreams()))
 		case <-ctx.Done():
-			fmt.Fprint(out, wipe+table(m.Upstreams()))
+			fmt.Fprint(out, wipe+checkout.Table(m.Upstreams()))
 			return
 		}
 	}
-}
-
-func table(upstreams []mesh.Upstream) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "instance\tshare\tsuccess\tp50\tp99\tin flight\tcircuit\t")
-	for _, u := range upstreams {
-		var all uint64
-		for _, i := range u.Instances {
-			all += i.Attempts
-		}
-		for _, i := range u.Instances {
-			fmt.Fprintf(w, "%s\t%.0f %%\t%.1f %%\t%v\t%v\t%d\t%s\t\n", i.Instance.ID,
-				percent(i.Attempts, all), percent(i.Attempts-i.Failures, i.Attempts),
-				i.P50.Round(100*time.Microsecond), i.P99.Round(100*time.Microsecond), i.Inflight, i.Breaker)
-		}
-	}
-	_ = w.Flush() // a strings.Builder does not fail
-	return b.String()
-}
-
-func percent(part, whole uint64) float64 {
-	if whole == 0 {
-		return 0
-	}
-	return 100 * float64(part) / float64(whole)
 }
 
 func isTerminal(out io.Writer) bool {
