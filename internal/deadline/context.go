@@ -22,21 +22,25 @@ type Context struct {
 	// Silent keeps the own time out of Deadline, so that protocols do not tell
 	// it to the other side. Set it before Start.
 	Silent bool
+	// Follower says that nothing which waits on the context needs Cancel to
+	// end it. If the parent ends before the own time anyway, or there is none,
+	// those who wait are then given to the parent: for them Cancel does
+	// nothing. Set it before Start.
+	Follower bool
 
 	parent context.Context
 	until  time.Duration // on the monotonic clock, 0 is never
 
-	mu      sync.Mutex
-	stopped bool // the clock counts no more
-	armed   atomic.Pointer[armed]
+	stopped atomic.Bool // the clock counts no more
 	ran     atomic.Bool // the own clock ended it
-	ended   atomic.Bool // canceled before anybody waited
-}
+	ended   atomic.Bool // canceled
+	armed   atomic.Bool // inner is there
 
-type armed struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
+	mu     sync.Mutex
+	told   time.Time               // what Deadline said of the own time
+	inner  context.Context         // what others wait on
+	cancel context.CancelCauseFunc // nil if inner is the parent
+	timer  *time.Timer             // nil if the parent ends first
 }
 
 // Start begins the context's life. until is on the clock of mono.Now; 0 leaves
@@ -50,9 +54,9 @@ func (c *Context) Start(parent context.Context, until time.Duration) {
 func (c *Context) StopClock() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopped = true
-	if a := c.armed.Load(); a != nil && a.timer != nil {
-		a.timer.Stop()
+	c.stopped.Store(true)
+	if c.timer != nil {
+		c.timer.Stop()
 	}
 	return !c.ran.Load()
 }
@@ -61,57 +65,68 @@ func (c *Context) StopClock() bool {
 func (c *Context) Cancel() {
 	c.ended.Store(true)
 	c.mu.Lock()
-	a := c.armed.Load()
+	timer, cancel := c.timer, c.cancel
 	c.mu.Unlock()
-	if a != nil {
-		if a.timer != nil {
-			a.timer.Stop()
-		}
-		a.cancel(context.Canceled)
+	if timer != nil {
+		timer.Stop()
+	}
+	if cancel != nil {
+		cancel(context.Canceled)
 	}
 }
 
 // TimedOut says whether the own clock, not the parent's, ended the context.
-func (c *Context) TimedOut() bool {
-	if c.ran.Load() {
-		return true
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.overdue()
-}
+func (c *Context) TimedOut() bool { return c.ran.Load() || c.overdue() }
 
 // overdue says whether the clock has run out although no timer has told so.
 func (c *Context) overdue() bool {
-	return c.until != 0 && !c.stopped && !c.ended.Load() && mono.Now() >= c.until && c.parent.Err() == nil
+	return c.until != 0 && !c.stopped.Load() && !c.ended.Load() && mono.Now() >= c.until && c.parent.Err() == nil
 }
 
 // Deadline returns the earlier of its own and its parent's, or its parent's if
 // the context is silent.
+//
+// Its own it rounds up to whole milliseconds from now: gRPC writes the time
+// left into a header, and a value that never comes again pushes all others out
+// of the tables by which both sides compress headers.
 func (c *Context) Deadline() (time.Time, bool) {
 	at, ok := c.parent.Deadline()
-	c.mu.Lock()
-	stopped := c.stopped
-	c.mu.Unlock()
-	if c.until == 0 || stopped || c.Silent {
+	if c.until == 0 || c.Silent || c.stopped.Load() {
 		return at, ok
 	}
-	if own := time.Now().Add(c.until - mono.Now()); !ok || own.Before(at) {
+	if own := c.tell(); !ok || own.Before(at) {
 		return own, true
 	}
 	return at, ok
 }
 
+// tell makes up its mind about its own deadline, once: a context may not change it.
+func (c *Context) tell() time.Time {
+	const grain = time.Millisecond
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told.IsZero() {
+		left := c.until - mono.Now() + grain - 1
+		c.told = time.Now().Add(left - left%grain)
+	}
+	return c.told
+}
+
 // Done implements [context.Context].
-func (c *Context) Done() <-chan struct{} { return c.arm().ctx.Done() }
+func (c *Context) Done() <-chan struct{} {
+	if !c.armed.Load() {
+		c.arm()
+	}
+	return c.inner.Done()
+}
 
 // Err implements [context.Context].
 func (c *Context) Err() error {
 	if c.TimedOut() {
 		return context.DeadlineExceeded
 	}
-	if a := c.armed.Load(); a != nil {
-		return a.ctx.Err()
+	if c.armed.Load() {
+		return c.inner.Err()
 	}
 	if err := c.parent.Err(); err != nil {
 		return err
@@ -125,43 +140,49 @@ func (c *Context) Err() error {
 // Value implements [context.Context]. Once armed it lets the standard library
 // find the inner context, so that children need no goroutine to follow it.
 func (c *Context) Value(key any) any {
-	if a := c.armed.Load(); a != nil {
-		return a.ctx.Value(key)
+	if c.armed.Load() {
+		return c.inner.Value(key)
 	}
 	return c.parent.Value(key)
 }
 
-func (c *Context) arm() *armed {
-	if a := c.armed.Load(); a != nil {
-		return a
-	}
+func (c *Context) arm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a := c.armed.Load(); a != nil {
-		return a
+	if c.armed.Load() {
+		return
 	}
-	a := &armed{}
-	a.ctx, a.cancel = context.WithCancelCause(c.parent)
+	defer c.armed.Store(true)
+	timed := c.until != 0 && !c.stopped.Load() && !c.parentFirst()
+	if c.Follower && !timed && !c.ended.Load() {
+		c.inner = c.parent
+		return
+	}
+	c.inner, c.cancel = context.WithCancelCause(c.parent)
 	switch {
 	case c.ended.Load():
-		a.cancel(context.Canceled)
+		c.cancel(context.Canceled)
 	case c.overdue():
 		c.ran.Store(true)
-		a.cancel(context.DeadlineExceeded)
-	case c.until != 0 && !c.stopped:
-		a.timer = time.AfterFunc(c.until-mono.Now(), func() { c.runOut(a) })
+		c.cancel(context.DeadlineExceeded)
+	case timed:
+		c.timer = time.AfterFunc(c.until-mono.Now(), c.runOut)
 	}
-	c.armed.Store(a)
-	return a
 }
 
-func (c *Context) runOut(a *armed) {
+// parentFirst says whether the parent will have ended before the own time is over.
+func (c *Context) parentFirst() bool {
+	at, ok := c.parent.Deadline()
+	return ok && time.Until(at) <= c.until-mono.Now() && c.parent.Done() != nil
+}
+
+func (c *Context) runOut() {
 	c.mu.Lock()
-	if c.stopped || c.ended.Load() || a.ctx.Err() != nil {
+	if c.stopped.Load() || c.ended.Load() || c.inner.Err() != nil {
 		c.mu.Unlock()
 		return
 	}
 	c.ran.Store(true)
 	c.mu.Unlock()
-	a.cancel(context.DeadlineExceeded)
+	c.cancel(context.DeadlineExceeded)
 }

@@ -78,8 +78,15 @@ func describe(ctx context.Context, c *call.Call, service, method string, opts []
 	}
 }
 
-// serviceOf returns the service a client connection was made for.
-func serviceOf(cc *grpc.ClientConn) (string, bool) { return cutTarget(cc.CanonicalTarget()) }
+// serviceOf returns the service a client connection was made for. What was
+// dialled nearly always has the scheme; the canonical target is made anew each
+// time that it is asked for.
+func serviceOf(cc *grpc.ClientConn) (string, bool) {
+	if service, ok := cutTarget(cc.Target()); ok {
+		return service, true
+	}
+	return cutTarget(cc.CanonicalTarget())
+}
 
 // statusError is a call's error as gRPC's callers expect it.
 type statusError struct{ cause *call.Error }

@@ -21,6 +21,7 @@ type try struct {
 	*outbound.Attempt
 	sent, received atomic.Bool
 	pushback       atomic.Pointer[string]
+	trace          carrier
 }
 
 type tryKey struct{}
@@ -107,12 +108,11 @@ func (t *try) pushed(out *call.Outcome) {
 // outgoing is the try as the context of a call on the wire, with the trace in
 // its metadata.
 func (t *try) outgoing(f *outbound.Flight) context.Context {
-	var c carrier
-	f.Inject(t.Attempt, &c)
-	if len(c) == 0 {
+	f.Inject(t.Attempt, &t.trace)
+	if len(t.trace) == 0 {
 		return t
 	}
-	return metadata.AppendToOutgoingContext(t, c...)
+	return metadata.AppendToOutgoingContext(t, t.trace...)
 }
 
 // carrier collects what a propagator writes.

@@ -91,7 +91,8 @@ func (f *Flight) next() (*Attempt, error) {
 	f.Attempts++
 	f.Instance = pick.ID
 	f.tried = append(f.tried, pick.Load())
-	a.Number, a.pick, a.Silent = f.Attempts, pick, f.Stream
+	a.Number, a.pick = f.Attempts, pick
+	a.Silent, a.Follower = f.Stream, !f.Stream // only a stream's end is waited for by us
 	ctx, span := f.cluster.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
 	a.begin(ctx, now, f.tryUntil(now), span)
 	f.attempt = a
