@@ -49,6 +49,10 @@ integration: consul ## The tests of the packages that use a real Consul, builds 
 	INNERMESH_REQUIRE_CONSUL=1 go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) \
 		$$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/internal\/consultest/ {print $$1}')
 
+.PHONY: conformance
+conformance: consul ## What config entries make of a call, beside what Consul tells a sidecar
+	INNERMESH_REQUIRE_CONSUL=1 go -C internal/parity test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
+
 # The two slow builds go first and together: each has stretches on one core.
 # Tests run once, Consul included, rather than once as unit and once more as integration.
 .PHONY: test
@@ -58,7 +62,7 @@ test: ## Everything: tidy, vet, lint, all tests on a real Consul, examples; what
 	@$(MAKE) vet
 	@$(MAKE) lint
 	@$(MAKE) examples
-	@for m in $(filter-out .,$(OWN)); do (set -x; go -C $$m test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
+	@for m in $(filter-out .,$(OWN)); do (set -x; INNERMESH_REQUIRE_CONSUL=1 go -C $$m test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
 	INNERMESH_REQUIRE_CONSUL=1 go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
 
 .PHONY: tidy
