@@ -45,7 +45,7 @@ func Merge(layers ...Layer) Effective {
 
 // ForRoute returns what is in force for calls that take a route: what the route
 // says lies right above what its own layer says for the whole service, so that
-// higher layers still win.
+// higher layers still win. Routes and subsets are left out of it.
 func (e Effective) ForRoute(i int) Effective {
 	r := e.Routes[i]
 	return e.within("routes", element("routes", i), Service{Timeout: r.Timeout, Retry: r.Retry})
@@ -64,7 +64,15 @@ func (e Effective) within(field, path string, part Service) Effective {
 	if owner < 0 {
 		return e
 	}
-	return Merge(slices.Insert(slices.Clone(e.layers), owner+1, Layer{e.layers[owner].Name + ", " + path, part})...)
+	layers := make([]Layer, 0, len(e.layers)+1)
+	for i, l := range e.layers {
+		l.Service.Routes, l.Service.Subsets = nil, nil // a route has none of its own
+		layers = append(layers, l)
+		if i == owner {
+			layers = append(layers, Layer{l.Name + ", " + path, part})
+		}
+	}
+	return Merge(layers...)
 }
 
 // Origin returns the name of the layer that set the field at path

@@ -61,7 +61,7 @@ var rooms = map[string]room{
 	"internal/cluster": {floor: 3, may: []string{
 		"call", "discovery", "balancer", "breaker", "retry", "limit", "policy", "internal/telemetry",
 	}},
-	"internal/route": {floor: 3, quiet: true, may: []string{"call", "policy"}, planned: true},
+	"internal/route": {floor: 3, quiet: true, may: []string{"policy"}},
 	"policy/consul":  {floor: 3, may: []string{"policy", "internal/consul", "internal/lastgood"}, planned: true},
 
 	// Floor 4: the path of a call.
