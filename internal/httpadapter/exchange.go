@@ -27,7 +27,7 @@ type exchange struct {
 	url     url.URL       // of the attempt
 	header  http.Header   // the caller's, until something is added
 	cloned  bool
-	body    replay
+	body    *replay
 	content answerBody
 }
 
@@ -42,7 +42,7 @@ func (t *Transport) describe(req *http.Request, service string) *exchange {
 	}
 	x.Options = call.OptionsFrom(req.Context())
 	x.Idempotent = idempotent(x.Method) || keyed(req.Header)
-	x.body.init(req)
+	x.body = newReplay(req)
 	x.Replayable = true
 	return x
 }
@@ -194,14 +194,29 @@ func (x *exchange) answer(res *http.Response) *http.Response {
 // Get returns a header of the attempt.
 func (x *exchange) Get(key string) string { return x.header.Get(key) }
 
-// Set adds a header to the attempts.
+// Set adds a header to the attempts, under the name that net/http would give it.
 func (x *exchange) Set(key, value string) {
 	if !x.cloned {
 		h := make(http.Header, len(x.req.Header)+1)
 		maps.Copy(h, x.req.Header)
 		x.header, x.cloned = h, true
 	}
-	x.header.Set(key, value)
+	x.header[canonical(key)] = []string{value}
+}
+
+// canonical knows the names that propagators write by heart; net/http makes
+// those anew each time.
+func canonical(key string) string {
+	switch key {
+	case "traceparent":
+		return "Traceparent"
+	case "tracestate":
+		return "Tracestate"
+	case "baggage":
+		return "Baggage"
+	default:
+		return http.CanonicalHeaderKey(key)
+	}
 }
 
 // Keys lists the headers of the attempt.

@@ -31,19 +31,22 @@ type replay struct {
 // is over.
 var errSuperseded = errors.New("the attempt is over")
 
-func (b *replay) init(req *http.Request) {
-	if req.Body != nil && req.Body != http.NoBody {
-		b.src, b.get = req.Body, req.GetBody
+// newReplay returns nil if the request has no body; that too can be sent again.
+func newReplay(req *http.Request) *replay {
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil
 	}
+	return &replay{src: req.Body, get: req.GetBody}
 }
 
 // next returns the body of the next attempt, and how the transport may get it
 // once more by itself.
 func (b *replay) next(limit int) (io.ReadCloser, func() (io.ReadCloser, error), error) {
+	if b == nil {
+		return nil, nil, nil
+	}
 	b.uses++
 	switch {
-	case b.src == nil:
-		return nil, nil, nil
 	case b.get != nil && b.uses == 1:
 		return b.src, b.get, nil
 	case b.get != nil:
@@ -76,7 +79,7 @@ func (b *replay) reader() *replayReader {
 
 // replayable says whether all that was read can be read again.
 func (b *replay) replayable() bool {
-	if b.src == nil || b.get != nil {
+	if b == nil || b.get != nil {
 		return true
 	}
 	b.mu.Lock()
@@ -86,7 +89,7 @@ func (b *replay) replayable() bool {
 
 // failure returns the error of the caller's body, if reading it has failed.
 func (b *replay) failure() error {
-	if b.src == nil || b.get != nil {
+	if b == nil || b.get != nil {
 		return nil
 	}
 	b.mu.Lock()
@@ -101,7 +104,7 @@ func (b *replay) failure() error {
 // unless the transport that answered is still sending it.
 func (b *replay) decided(answered bool) {
 	switch {
-	case b.src == nil:
+	case b == nil:
 	case b.get != nil:
 		if b.uses == 0 {
 			_ = b.src.Close() // nobody else will; the caller gets the error that matters

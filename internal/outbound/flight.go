@@ -26,6 +26,7 @@ type Flight struct {
 	settings *cluster.Settings
 	began    time.Duration
 	until    time.Duration // when the policy's time for the call is over, 0 is never
+	judged   time.Duration // when the last attempt was
 	span     telemetry.Span
 
 	tried   []*balancer.Member
@@ -146,7 +147,8 @@ func (f *Flight) Judge(out call.Outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.attempt != nil {
-		f.attempt.judge(f, out, mono.Now())
+		f.judged = mono.Now()
+		f.attempt.judge(f, out, f.judged)
 	}
 }
 
@@ -217,7 +219,7 @@ func (f *Flight) release() {
 func (f *Flight) answered(out call.Outcome) {
 	f.attempt.StopClock()
 	if !f.Stream {
-		f.record(out)
+		f.record(out, f.judged)
 	}
 }
 
@@ -235,7 +237,7 @@ func (f *Flight) End(out call.Outcome) {
 		f.attempt.judge(f, out, mono.Now())
 	}
 	if f.Stream {
-		f.record(out)
+		f.record(out, mono.Now())
 	} else if out.Err != nil {
 		f.span.Judged(&f.Call, out)
 	}
@@ -250,15 +252,15 @@ func (f *Flight) fail(out call.Outcome) *call.Error {
 	if f.cluster != nil && !f.ended {
 		out = f.classify(out)
 		f.release()
-		f.record(out)
+		f.record(out, mono.Now())
 		f.span.End()
 	}
 	f.ended = true
 	return f.Fail(out)
 }
 
-func (f *Flight) record(out call.Outcome) {
-	f.cluster.Telemetry.Called(f.ctx, &f.Call, out, mono.Now()-f.began)
+func (f *Flight) record(out call.Outcome, now time.Duration) {
+	f.cluster.Telemetry.Called(f.ctx, &f.Call, out, now-f.began)
 	f.span.Judged(&f.Call, out)
 }
 

@@ -29,7 +29,7 @@ func (u *Upstream) StartCall(ctx context.Context, c *call.Call, now time.Duratio
 	if int64(now) < u.t.untraced.Load() {
 		return ctx, Span{}
 	}
-	inner, span := u.t.tracer.Start(ctx, spanName(c))
+	inner, span := u.t.tracer.Start(ctx, u.spanName(c))
 	if !span.IsRecording() {
 		span.End()
 		if !span.SpanContext().IsValid() { // nobody traces: not even an unsampled trace was begun
@@ -51,7 +51,7 @@ func (u *Upstream) StartAttempt(ctx context.Context, parent Span, c *call.Call, 
 	if parent.span == nil {
 		return ctx, Span{}
 	}
-	ctx, span := u.t.tracer.Start(ctx, spanName(c), trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := u.t.tracer.Start(ctx, u.spanName(c), trace.WithSpanKind(trace.SpanKindClient))
 	span.SetAttributes(append(callAttributes(c), attrServer.String(c.Service), attrPeer.String(address),
 		attrInstance.String(c.Instance), attrNumber.Int(number))...)
 	if number > 1 && c.Protocol == call.HTTP {
@@ -100,11 +100,11 @@ func (s Span) End() {
 }
 
 // spanName keeps to names of bounded number: never a path.
-func spanName(c *call.Call) string {
+func (u *Upstream) spanName(c *call.Call) string {
 	if c.Protocol == call.GRPC {
 		return trimSlash(c.Method)
 	}
-	return knownMethod(c.Method) + " " + c.Service
+	return u.names[knownMethod(c.Method)]
 }
 
 func callAttributes(c *call.Call) []attribute.KeyValue {

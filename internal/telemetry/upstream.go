@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type Upstream struct {
 	service string
 
 	attempts [][2][]metric.AddOption // by reason; first attempts, then retries
+	names    map[string]string       // of spans, by HTTP method
 
 	mu    sync.Mutex
 	calls atomic.Pointer[map[series][]metric.RecordOption] // copied to grow
@@ -35,7 +37,10 @@ type series struct {
 
 // Upstream prepares the recording of calls to a service.
 func (t *Telemetry) Upstream(service string) *Upstream {
-	u := &Upstream{t: t, service: service}
+	u := &Upstream{t: t, service: service, names: make(map[string]string, len(knownMethods)+1)}
+	for _, m := range append(knownMethods[:], otherMethod) {
+		u.names[m] = m + " " + service
+	}
 	for _, r := range call.Reasons() {
 		var options [2][]metric.AddOption
 		for i, retry := range []bool{false, true} {
@@ -133,13 +138,14 @@ func errorType(s series) string {
 	}
 }
 
+// knownMethods are those that the conventions allow as labels.
+var knownMethods = [...]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "QUERY"}
+
 func knownMethod(m string) string {
-	switch m {
-	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "QUERY":
+	if slices.Contains(knownMethods[:], m) {
 		return m
-	default:
-		return otherMethod
 	}
+	return otherMethod
 }
 
 func trimSlash(method string) string {
