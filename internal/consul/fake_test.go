@@ -20,6 +20,7 @@ type request struct {
 	path  string
 	query url.Values
 	token string
+	sent  string // method and body
 }
 
 func (r request) index() uint64 {
@@ -65,7 +66,15 @@ func (f *fake) RoundTrip(req *http.Request) (*http.Response, error) {
 	if f.start.IsZero() {
 		f.start = time.Now()
 	}
-	r := request{time.Since(f.start), req.URL.Path, req.URL.Query(), req.Header.Get("X-Consul-Token")}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		f.mu.Unlock()
+		return nil, err
+	}
+	r := request{
+		at: time.Since(f.start), path: req.URL.Path, query: req.URL.Query(), token: req.Header.Get("X-Consul-Token"),
+		sent: strings.TrimSpace(req.Method + " " + string(body)),
+	}
 	f.requests = append(f.requests, r)
 	n := len(f.requests)
 	f.open++

@@ -147,22 +147,22 @@ func (w *watch) params() url.Values {
 func (w *watch) read(ctx context.Context, params url.Values, patience time.Duration) (answer, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	path := w.query.Path
-	a, err := w.client.send(limited, http.MethodGet, path, params, nil)
+	method, path := w.query.method(), w.query.Path
+	a, err := w.client.send(limited, method, path, params, w.query.Body)
 	switch {
 	case err != nil && limited.Err() != nil && ctx.Err() == nil:
 		// Our own patience is no deadline of a caller: it must not look like one.
-		return a, fmt.Errorf("GET %s: %w: no answer within %v", path, ErrUnreachable, patience)
+		return a, fmt.Errorf("%s %s: %w: no answer within %v", method, path, ErrUnreachable, patience)
 	case err != nil:
 		return a, err
 	case a.index == 0 && a.status == http.StatusNotFound: // no such endpoint
-		return a, fmt.Errorf("GET %s: %w", path, w.client.statusError(a))
+		return a, fmt.Errorf("%s %s: %w", method, path, w.client.statusError(a))
 	case a.index == 0:
-		return a, fmt.Errorf("GET %s: %w: it has no X-Consul-Index", path, ErrMalformed)
+		return a, fmt.Errorf("%s %s: %w: it has no X-Consul-Index", method, path, ErrMalformed)
 	case a.status == http.StatusNotFound:
 		a.body = nil
 	case !json.Valid(a.body):
-		return a, fmt.Errorf("GET %s: %w: it is not JSON", path, ErrMalformed)
+		return a, fmt.Errorf("%s %s: %w: it is not JSON", method, path, ErrMalformed)
 	}
 	return a, nil
 }

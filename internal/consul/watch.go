@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"net/url"
 )
 
@@ -14,6 +15,9 @@ type Query struct {
 	// Params are the endpoint's own. Those of blocking and consistency are the
 	// watch's affair.
 	Params url.Values
+	// Body is sent as JSON with a POST, for the endpoints that take their
+	// question that way. Default: none, and a GET.
+	Body json.RawMessage
 	// Datacenter is asked. Default that of the client.
 	Datacenter string
 	// Read chooses who may answer.
@@ -153,5 +157,12 @@ func (q Query) key() string {
 	if q.ConfirmEmpty {
 		mode.Set("confirm", "")
 	}
-	return q.Path + "?" + q.Params.Encode() + "#" + mode.Encode()
+	return q.Path + "?" + q.Params.Encode() + "#" + mode.Encode() + "#" + string(q.Body)
+}
+
+func (q Query) method() string {
+	if len(q.Body) > 0 {
+		return http.MethodPost
+	}
+	return http.MethodGet
 }
