@@ -76,7 +76,7 @@ func (s *shop) furnish(ctx context.Context) error {
 		args = append(args, "github.com/innermesh/innermesh/examples/consul/"+name)
 	}
 	build := exec.CommandContext(ctx, "go", args...)
-	build.Cancel = func() error { return build.Process.Signal(os.Interrupt) } // so that it cleans up
+	build.Env = append(os.Environ(), "GOTMPDIR="+s.dir) // nothing stays if it is interrupted
 	if said, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs: %w\n%s", err, said)
 	}
@@ -95,9 +95,12 @@ func (s *shop) hire(ctx context.Context) error {
 			s.servers = append(s.servers, p)
 		}
 	}
+	late := time.After(30 * time.Second)
 	for _, p := range s.servers {
 		select {
 		case <-p.spoken:
+		case <-late:
+			return fmt.Errorf("%s has not registered within half a minute", p.name)
 		case <-p.ended:
 			return fmt.Errorf("%s has ended before it served", p.name)
 		}

@@ -3,6 +3,7 @@
 package member
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -56,7 +57,7 @@ func run(ctx context.Context, service, id, dir string, serve Serve) error {
 	at := l.Addr().(*net.TCPAddr)
 	_, err = m.Register(ctx, mesh.Registration{ID: id, Address: at.IP.String(), Port: at.Port})
 	if err == nil {
-		fmt.Printf("%s serves at %s\n", id, at)
+		fmt.Printf("%s serves at %s\n", cmp.Or(id, service), at)
 		<-ctx.Done()
 	}
 
