@@ -1,100 +1,144 @@
 package balancer
 
-import (
-	"math/bits"
-	"math/rand/v2"
-	"sort"
-)
+import "time"
 
 // p2c draws two different members, each as likely as its weight says, and takes
 // the one with fewer attempts in flight per weight (Mitzenmacher, "The Power of
-// Two Choices in Randomized Load Balancing", 2001).
+// Two Choices in Randomized Load Balancing", 2001). With more choices it goes on
+// drawing.
 type p2c struct {
-	members []*Member
-	sums    []uint32 // running sums of the weights, nil while all are equal
+	pairs
+	choices int
+}
+
+func newP2C(o Options, l list) *p2c {
+	choices := 2
+	if o.Policy == LeastRequest {
+		choices = o.Choices
+	}
+	return &p2c{pairs: newPairs(o, l), choices: choices}
+}
+
+func (p *p2c) Pick(info Info) int {
+	if len(p.members) < 2 {
+		return firstFit(p.members, 0, info)
+	}
+	l := info.luck()
+	i, j := p.pair(&l)
+	best := p.better(i, j, &info, &l)
+	for range p.choices - 2 {
+		if k := p.one(uint32(l.next())); k != best && best >= 0 {
+			best = p.better(best, k, &info, &l)
+		}
+	}
+	for range draws - 1 {
+		if best >= 0 {
+			return best
+		}
+		i, j = p.pair(&l)
+		best = p.better(i, j, &info, &l)
+	}
+	if best < 0 {
+		return firstFit(p.members, i, info)
+	}
+	return best
+}
+
+// better returns which of two fresh members carries less, or the fresh one of
+// the two, or -1.
+func (p *p2c) better(i, j int, info *Info, l *luck) int {
+	a, b := p.members[i], p.members[j]
+	k := p.certain(i, j, a, b, info, l)
+	switch {
+	case k != undecided:
+		return k
+	case b.lighter(a):
+		return j
+	default:
+		return i
+	}
+}
+
+// pairs draws members two at a time.
+type pairs struct {
+	members   []*Member
+	shares    *shares // nil while all weights are the same
+	slowStart time.Duration
 }
 
 // draws is how many pairs are tried before the members are searched in order.
 const draws = 3
 
-func newP2C(members []*Member) *p2c {
-	p := &p2c{members: members}
-	for _, m := range members {
-		if m.Weight() != members[0].Weight() {
-			p.sums = weightSums(members)
-			break
-		}
+// undecided says that both members of a pair may be picked.
+const undecided = -2
+
+func newPairs(o Options, l list) pairs {
+	p := pairs{members: l.members, slowStart: o.SlowStart}
+	if l.weights != nil {
+		p.shares = newShares(l.weights)
 	}
 	return p
 }
 
-// weightSums scales the weights so that their sum fits in 32 bits.
-func weightSums(members []*Member) []uint32 {
-	var total uint64
-	for _, m := range members {
-		total += uint64(m.Weight())
-	}
-	scale := max(total>>31+1, 1)
-	sums, sum := make([]uint32, len(members)), uint32(0)
-	for i, m := range members {
-		sum += uint32(max(uint64(m.Weight())/scale, 1))
-		sums[i] = sum
-	}
-	return sums
-}
-
-func (p *p2c) Pick(info Info) int {
-	switch len(p.members) {
-	case 0:
+// certain decides a pair of which not both are fresh, or one is in slow start:
+// that one steps back as often as its warmth says, which makes its share grow
+// evenly. It returns undecided if they must be compared.
+func (p *pairs) certain(i, j int, a, b *Member, info *Info, l *luck) int {
+	switch aFresh, bFresh := info.fresh(a), info.fresh(b); {
+	case aFresh && bFresh:
+	case aFresh:
+		return i
+	case bFresh:
+		return j
+	default:
 		return -1
-	case 1:
-		return firstFit(p.members, 0, info)
 	}
-	start := 0
-	for range draws {
-		i, j := p.pair()
-		start = i
-		a, b := p.members[i], p.members[j]
-		aFresh, bFresh := info.fresh(a), info.fresh(b)
-		switch {
-		case aFresh && bFresh:
-			if b.lighter(a) {
-				return j
-			}
-			return i
-		case aFresh:
-			return i
-		case bFresh:
-			return j
-		}
+	if a.fresh.Load()|b.fresh.Load() == 0 {
+		return undecided
 	}
-	return firstFit(p.members, start, info)
+	switch wa, wb := a.warmth(info.Now, p.slowStart), b.warmth(info.Now, p.slowStart); {
+	case wa < wb && l.chance()*wb >= wa:
+		return j
+	case wb < wa && l.chance()*wa >= wb:
+		return i
+	default:
+		return undecided
+	}
 }
 
-// pair draws two different indexes from one random word.
-func (p *p2c) pair() (int, int) {
-	r, n := rand.Uint64(), uint32(len(p.members))
-	if p.sums != nil {
-		i := p.weighted(uint32(r >> 32))
-		if j := p.weighted(uint32(r)); j != i {
+// pair draws two different indexes from one random word, if it is enough.
+func (p *pairs) pair(l *luck) (int, int) {
+	r, n := uint64(*l), uint32(len(p.members))
+	*l += golden
+	if p.shares == nil {
+		i := below(uint32(r>>32), n)
+		return int(i), other(i, uint32(r), n)
+	}
+	i, j := p.shares.draw(uint32(r>>32)), p.shares.draw(uint32(r))
+	for range draws {
+		if i != j {
 			return i, j
 		}
-		return i, other(i, uint32(r), n)
+		j = p.shares.draw(uint32(l.next()))
 	}
-	i, _ := bits.Mul32(uint32(r>>32), n)
-	return int(i), other(int(i), uint32(r), n)
+	if i == j {
+		j = other(uint32(i), uint32(r), n)
+	}
+	return i, j
 }
 
-// weighted turns a random word into an index, as likely as its weight.
-func (p *p2c) weighted(r uint32) int {
-	x, _ := bits.Mul32(r, p.sums[len(p.sums)-1])
-	return sort.Search(len(p.sums), func(i int) bool { return p.sums[i] > x })
+// one draws an index.
+func (p *pairs) one(r uint32) int {
+	if p.shares == nil {
+		return int(below(r, uint32(len(p.members))))
+	}
+	return p.shares.draw(r)
 }
 
 // other turns a random word into any index below n but i.
-func other(i int, r, n uint32) int {
-	j, _ := bits.Mul32(r, n-1)
-	if int(j) >= i {
+func other(i, r, n uint32) int {
+	j := below(r, n-1)
+	if j >= i {
 		j++
 	}
 	return int(j)

@@ -1,9 +1,9 @@
 package balancer
 
 import (
-	"fmt"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -22,34 +22,57 @@ type Info struct {
 	Now time.Duration
 	// Tried are the members that this call has been to already.
 	Tried []*Member
+	// Key is what hashing pickers go by, see [Hash]; 0 is no key, and the pick
+	// goes anywhere.
+	Key uint64
+	// Luck is a random word that decides everything which is left to chance.
+	// Default 0: the picker draws one itself. Simulations give their own.
+	Luck uint64
 }
 
 func (i Info) fresh(m *Member) bool {
-	return m.Open(i.Now) && !slices.Contains(i.Tried, m)
+	return m.Open(i.Now) && (len(i.Tried) == 0 || !slices.Contains(i.Tried, m))
 }
 
-// Policy is the name of an algorithm.
-type Policy string
+func (i Info) luck() luck {
+	if i.Luck != 0 {
+		return luck(i.Luck)
+	}
+	return luck(rand.Uint64())
+}
 
-// The algorithms.
-const (
-	// P2C takes the less loaded of two different members drawn at random.
-	P2C Policy = "p2c"
-	// RoundRobin takes one after the other, from a random start.
-	RoundRobin Policy = "round_robin"
-)
+// luck is a random word that makes further ones when it is used up.
+type luck uint64
+
+// next returns another word (Steele, Lea, Flood: SplitMix, 2014).
+func (l *luck) next() uint64 {
+	*l += golden
+	return mix(uint64(*l))
+}
+
+// chance returns a number from 0 to 1.
+func (l *luck) chance() float64 { return float64(l.next()>>11) / (1 << 53) }
+
+// golden is 2^64 divided by the golden ratio, odd.
+const golden = 0x9e3779b97f4a7c15
+
+// mix makes every bit of the result depend on every bit of x.
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// below turns a random word into a number from 0 to n-1.
+func below(r, n uint32) uint32 {
+	hi, _ := bits.Mul32(r, n)
+	return hi
+}
 
 // New builds a picker over members; an empty policy means [P2C]. The slice is
-// kept and must not change.
+// kept and must not change. Who needs more than a name uses [NewPool].
 func New(p Policy, members []*Member) (Picker, error) {
-	switch p {
-	case P2C, "":
-		return newP2C(members), nil
-	case RoundRobin:
-		return newRoundRobin(members), nil
-	default:
-		return nil, fmt.Errorf("balancer policy %q: want one of %s", p, strings.Join([]string{string(P2C), string(RoundRobin)}, ", "))
-	}
+	return NewPool(Options{Policy: p}, members)
 }
 
 // firstFit is the way out when luck did not find a member: the first fresh one
@@ -57,7 +80,10 @@ func New(p Policy, members []*Member) (Picker, error) {
 func firstFit(members []*Member, start int, info Info) int {
 	open := -1
 	for k := range members {
-		i := (start + k) % len(members)
+		i := start + k
+		if i >= len(members) {
+			i -= len(members)
+		}
 		if info.fresh(members[i]) {
 			return i
 		}

@@ -1,6 +1,7 @@
 package balancer_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -8,14 +9,16 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/innermesh/innermesh/balancer"
+	"github.com/innermesh/innermesh/call"
 )
 
-var policies = []balancer.Policy{balancer.P2C, balancer.RoundRobin}
+var policies = balancer.Policies()
 
 func newMembers(n int) []*balancer.Member {
 	members := make([]*balancer.Member, n)
 	for i := range members {
 		members[i] = new(balancer.Member)
+		members[i].SetID(fmt.Sprintf("instance-%d", i))
 	}
 	return members
 }
@@ -42,6 +45,13 @@ func TestPickKeepsItsContract(t *testing.T) {
 			} else {
 				open = append(open, m)
 			}
+			m.SetWeight(rapid.SampledFrom([]int{1, 1, 2, 50}).Draw(t, "weight"))
+			if rapid.Bool().Draw(t, "warming") {
+				m.Warm(now - time.Duration(rapid.IntRange(0, 30).Draw(t, "age"))*time.Second)
+			}
+			for range rapid.IntRange(0, 3).Draw(t, "load") {
+				m.Start(now)
+			}
 			if rapid.Bool().Draw(t, "tried") {
 				tried = append(tried, m)
 			} else if m.Open(now) {
@@ -54,7 +64,7 @@ func TestPickKeepsItsContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 20 {
-			i := picker.Pick(balancer.Info{Now: now, Tried: tried})
+			i := picker.Pick(balancer.Info{Now: now, Tried: tried, Key: rapid.SampledFrom([]uint64{0, 7}).Draw(t, "key")})
 			switch {
 			case i < 0 && len(open) > 0:
 				t.Fatalf("no pick although %d members are open", len(open))
@@ -136,24 +146,17 @@ func TestUnknownPolicy(t *testing.T) {
 
 func TestPicksDoNotAllocate(t *testing.T) {
 	for _, policy := range policies {
-		picker := build(t, policy, newMembers(10))
-		if got := testing.AllocsPerRun(1000, func() { picker.Pick(balancer.Info{}) }); got != 0 {
+		members := newMembers(10)
+		members[3].SetWeight(7)
+		picker := build(t, policy, members)
+		now := time.Hour
+		if got := testing.AllocsPerRun(1000, func() {
+			m := members[picker.Pick(balancer.Info{Now: now, Key: 3})]
+			m.Start(now)
+			now += time.Millisecond
+			m.Finish(now, time.Millisecond, call.OK, 0)
+		}); got != 0 {
 			t.Errorf("%s: %v allocations a pick", policy, got)
 		}
-	}
-}
-
-func BenchmarkPick(b *testing.B) {
-	for _, policy := range policies {
-		b.Run(string(policy), func(b *testing.B) {
-			members := newMembers(1000)
-			picker := build(b, policy, members)
-			b.ReportAllocs()
-			for b.Loop() {
-				m := members[picker.Pick(balancer.Info{})]
-				m.Begin()
-				m.End()
-			}
-		})
 	}
 }

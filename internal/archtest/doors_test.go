@@ -27,7 +27,7 @@ type door struct {
 var doors = []door{
 	{path: "github.com/cenkalti/backoff/v4", rooms: []string{"retry", "internal/consul"},
 		why: "full jitter between tries is written once for calls and once for watches"},
-	{path: "github.com/cespare/xxhash/v2", rooms: []string{"internal/route"},
+	{path: "github.com/cespare/xxhash/v2", rooms: []string{"balancer", "internal/route"},
 		why: "the hash that sidecars use"},
 	{path: "github.com/google/go-cmp", tests: true,
 		why: "differences that a reader understands; it may panic, so never outside tests"},
