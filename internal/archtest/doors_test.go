@@ -29,7 +29,7 @@ var doors = []door{
 		why: "full jitter between tries is written once for calls and once for watches"},
 	{path: "github.com/cespare/xxhash/v2", rooms: []string{"balancer", "internal/route"},
 		why: "the hash that sidecars use"},
-	{path: "github.com/google/go-cmp", tests: true,
+	{path: "github.com/google/go-cmp", rooms: []string{"idempotency/idempotencytest"}, tests: true,
 		why: "differences that a reader understands; it may panic, so never outside tests"},
 	{path: "github.com/hashicorp/consul", // no rooms
 		why: "Consul itself is under the BUSL; only its api, sdk and proto-public are free"},
@@ -39,11 +39,13 @@ var doors = []door{
 		why: "Consul's own filter language"},
 	{path: "github.com/sony/gobreaker/v2", rooms: []string{"breaker"},
 		why: "others ask a breaker whether they may enter, not how it counts"},
+	{path: "go.etcd.io/bbolt", rooms: []string{"idempotency/bolt"}, tests: true,
+		why: "a file that survives a crash; who needs none does not link it"},
 	{path: "go.opentelemetry.io/otel", rooms: []string{"internal/telemetry", "examples/..."}, tests: true,
 		why: "names of metrics and attributes stand in one table; programs make the providers"},
 	{path: "go.opentelemetry.io/otel/sdk", rooms: []string{"examples/..."}, tests: true,
 		why: "the user chooses the SDK and its exporters; the library links the API"},
-	{path: "go.uber.org/goleak", rooms: []string{"discovery/discoverytest"}, tests: true,
+	{path: "go.uber.org/goleak", rooms: []string{"discovery/discoverytest", "idempotency/idempotencytest"}, tests: true,
 		why: "finds goroutines that outlive their owner"},
 	{path: "golang.org/x/net/http/httpguts", rooms: []string{"internal/httpadapter"},
 		why: "net/http's own judgement of a header, which it does not export"},
@@ -55,7 +57,7 @@ var doors = []door{
 		why: "everything else is the same for HTTP, and must stay so; mesh has its types in signatures"},
 	{path: "google.golang.org/protobuf", rooms: []string{"internal/grpcadapter", "examples/..."}, tests: true,
 		why: "messages are the user's and carried unread; only a method's idempotency is looked up"},
-	{path: "pgregory.net/rapid", tests: true,
+	{path: "pgregory.net/rapid", rooms: []string{"idempotency/idempotencytest"}, tests: true,
 		why: "property tests"},
 }
 

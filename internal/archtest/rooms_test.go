@@ -45,16 +45,18 @@ var rooms = map[string]room{
 	"discovery/discoverytest": {floor: 1, may: []string{"discovery"}},
 	"discovery/dns":           {floor: 1, may: []string{"discovery", "internal/lastgood"}, planned: true},
 	"discovery/file":          {floor: 1, may: []string{"discovery", "internal/lastgood"}, planned: true},
-	"idempotency":             {floor: 1, may: []string{"call"}, planned: true},
+	"idempotency":             {floor: 1, may: []string{"call"}},
 	"internal/consultest":     {floor: 1, may: []string{"internal/consul"}},
 	"internal/telemetry":      {floor: 1, may: []string{"call"}},
 	"limit":                   {floor: 1, quiet: true, may: []string{"call"}, planned: true},
 	"retry":                   {floor: 1, quiet: true, may: []string{"call"}},
 	"tlsutil/consulca":        {floor: 1, may: []string{"tlsutil", "internal/consul"}, planned: true},
 
-	// Floor 2: the words of configuration.
-	"internal/consultest/build": {floor: 2, may: []string{"internal/consultest"}},
-	"policy":                    {floor: 2, quiet: true, may: []string{"discovery", "balancer", "breaker", "retry", "limit"}},
+	// Floor 2: the words of configuration, and stores.
+	"idempotency/bolt":            {floor: 2, may: []string{"idempotency"}},
+	"idempotency/idempotencytest": {floor: 2, may: []string{"idempotency"}},
+	"internal/consultest/build":   {floor: 2, may: []string{"internal/consultest"}},
+	"policy":                      {floor: 2, quiet: true, may: []string{"discovery", "balancer", "breaker", "retry", "limit"}},
 
 	// Floor 3: what a service is made of.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
