@@ -9,7 +9,7 @@ import (
 // A question that is posted is asked by every query of its watch, and is not
 // mistaken for the same path without it.
 func TestWatchPosts(t *testing.T) {
-	serve := func(_ int, r request) reply { return unchanged(r, 7, `"`+(r.sent+" ")[:4]+`"`) }
+	serve := func(_ int, r request) reply { return unchanged(r, 7, `"`+(r.sent + " ")[:4]+`"`) }
 	bubble(t, serve, func(t *testing.T, f *fake, c *Client) {
 		chain := Query{Path: "/v1/discovery-chain/web", Read: Cached}
 		plain := record(t, c, chain)
