@@ -5,12 +5,13 @@ import (
 
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/breaker"
+	"github.com/innermesh/innermesh/internal/deadline"
 	"github.com/innermesh/innermesh/policy"
 	"github.com/innermesh/innermesh/retry"
 )
 
 // Settings are a service's policy in the form the path of a call reads. They
-// are immutable.
+// are immutable; what counts or keeps time in them is safe for concurrent use.
 type Settings struct {
 	// Policy is what the settings were made from.
 	Policy policy.Effective
@@ -20,6 +21,8 @@ type Settings struct {
 	Budget *retry.Budget
 	// Total and PerTry bound a call and an attempt; 0 means no bound.
 	Total, PerTry time.Duration
+	// Clock keeps the time of attempts.
+	Clock deadline.Clock
 
 	breaker    breaker.Options
 	breakerOff bool

@@ -28,6 +28,10 @@ type Context struct {
 	// nothing. Set it before Start.
 	Follower bool
 
+	// Clock keeps the time, if it is set. Else the context has a timer of its
+	// own. Set it before Start.
+	Clock *Clock
+
 	parent context.Context
 	until  time.Duration // on the monotonic clock, 0 is never
 
@@ -36,11 +40,15 @@ type Context struct {
 	ended   atomic.Bool // canceled
 	armed   atomic.Bool // inner is there
 
+	listed        bool     // by a hand of the clock, which guards it
+	before, after *Context // in the hand's list
+
 	mu     sync.Mutex
-	told   time.Time               // what Deadline said of the own time
+	told   int64                   // what Deadline said of the own time, since 1970
 	inner  context.Context         // what others wait on
 	cancel context.CancelCauseFunc // nil if inner is the parent
-	timer  *time.Timer             // nil if the parent ends first
+	timer  *time.Timer             // nil if the clock keeps the time, or the parent
+	kept   bool                    // by the clock
 }
 
 // Start begins the context's life. until is on the clock of mono.Now; 0 leaves
@@ -55,9 +63,7 @@ func (c *Context) StopClock() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped.Store(true)
-	if c.timer != nil {
-		c.timer.Stop()
-	}
+	c.stopTimer()
 	return !c.ran.Load()
 }
 
@@ -65,11 +71,9 @@ func (c *Context) StopClock() bool {
 func (c *Context) Cancel() {
 	c.ended.Store(true)
 	c.mu.Lock()
-	timer, cancel := c.timer, c.cancel
+	c.stopTimer()
+	cancel := c.cancel
 	c.mu.Unlock()
-	if timer != nil {
-		timer.Stop()
-	}
 	if cancel != nil {
 		cancel(context.Canceled)
 	}
@@ -105,11 +109,11 @@ func (c *Context) tell() time.Time {
 	const grain = time.Millisecond
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.told.IsZero() {
+	if c.told == 0 {
 		left := c.until - mono.Now() + grain - 1
-		c.told = time.Now().Add(left - left%grain)
+		c.told = time.Now().Add(left - left%grain).UnixNano()
 	}
-	return c.told
+	return time.Unix(0, c.told)
 }
 
 // Done implements [context.Context].
@@ -166,7 +170,23 @@ func (c *Context) arm() {
 		c.ran.Store(true)
 		c.cancel(context.DeadlineExceeded)
 	case timed:
+		c.startTimer()
+	}
+}
+
+func (c *Context) startTimer() {
+	if c.kept = c.Clock != nil && c.Clock.of(c).add(c); !c.kept {
 		c.timer = time.AfterFunc(c.until-mono.Now(), c.runOut)
+	}
+}
+
+func (c *Context) stopTimer() {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if c.kept {
+		c.kept = false
+		c.Clock.of(c).remove(c)
 	}
 }
 

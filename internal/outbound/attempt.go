@@ -34,11 +34,8 @@ func (a *Attempt) begin(ctx context.Context, now, until time.Duration, span tele
 	a.Start(ctx, until)
 }
 
-// judge tells the member, once, how the attempt went.
+// judge tells the member how the attempt went. It is called once.
 func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
-	if a.judged {
-		return
-	}
 	a.judged = true
 	a.pick.Judge(out.Reason, now-a.began)
 	a.span.Judged(&f.Call, out)

@@ -94,6 +94,7 @@ func (f *Flight) next() (*Attempt, error) {
 	f.tried = append(f.tried, pick.Load())
 	a.Number, a.pick = f.Attempts, pick
 	a.Silent, a.Follower = f.Stream, !f.Stream // only a stream's end is waited for by us
+	a.Clock = &f.settings.Clock
 	ctx, span := f.cluster.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
 	a.begin(ctx, now, f.tryUntil(now), span)
 	f.attempt = a
@@ -146,7 +147,11 @@ func (f *Flight) classify(out call.Outcome) call.Outcome {
 func (f *Flight) Judge(out call.Outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.attempt != nil {
+	f.judge(out)
+}
+
+func (f *Flight) judge(out call.Outcome) {
+	if f.attempt != nil && !f.attempt.judged {
 		f.judged = mono.Now()
 		f.attempt.judge(f, out, f.judged)
 	}
@@ -233,9 +238,7 @@ func (f *Flight) End(out call.Outcome) {
 		return
 	}
 	f.ended = true
-	if f.attempt != nil {
-		f.attempt.judge(f, out, mono.Now())
-	}
+	f.judge(out)
 	if f.Stream {
 		f.record(out, mono.Now())
 	} else if out.Err != nil {
