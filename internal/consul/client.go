@@ -39,6 +39,7 @@ type Client struct {
 	closed      bool
 	watches     map[string]*watch
 	warnedCount bool   // that there are many watches
+	warnedToken bool   // that there is none and one may be needed
 	goodToken   string // last token read from tokenFile
 	tokenErr    bool   // the last reading failed
 	localDC     string // the agent's own datacenter, once known
@@ -152,6 +153,18 @@ func (c *Client) run(f func(ctx context.Context)) (stop func(), err error) {
 		f(ctx)
 	})
 	return func() { cancel(); <-done }, nil
+}
+
+// warnNoToken says once that a token may be what is missing: to those without one
+// Consul does not tell that it hides something.
+func (c *Client) warnNoToken(path string) {
+	c.mu.Lock()
+	warned := c.warnedToken
+	c.warnedToken = true
+	c.mu.Unlock()
+	if !warned {
+		c.log.Warn("Consul shows nothing, and its rule is to deny: if there is something, this client needs a token", "path", path)
+	}
 }
 
 // currentToken returns the token to send now. When the file cannot be read the

@@ -44,6 +44,7 @@ type reply struct {
 	status int
 	index  string
 	body   string
+	header map[string]string
 	err    error
 	broken bool // the body ends too early
 }
@@ -94,6 +95,9 @@ func (f *fake) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if a.index != "" {
 		resp.Header.Set("X-Consul-Index", a.index)
+	}
+	for name, value := range a.header {
+		resp.Header.Set(name, value)
 	}
 	resp.Body = io.NopCloser(strings.NewReader(a.body))
 	if a.broken {
@@ -201,6 +205,8 @@ func bodies(results []Result) string {
 			parts = append(parts, "error:"+kind(r.Err))
 		case !r.Found:
 			parts = append(parts, "none")
+		case r.Reset:
+			parts = append(parts, "reset:"+string(r.Body))
 		default:
 			parts = append(parts, string(r.Body))
 		}

@@ -3,13 +3,8 @@ package consul
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"strconv"
 	"sync"
 	"time"
 
@@ -35,6 +30,7 @@ type watch struct {
 type state struct {
 	good    Result
 	answers int // how often good was set
+	resets  int // how often it was no later state of the one before
 	err     error
 	errors  int           // how often err was set
 	changed chan struct{} // closed by the next change
@@ -57,6 +53,8 @@ const (
 	// promptly is the time for an answer that need not wait for anything; without
 	// a leader Consul takes up to 11 s to say so.
 	promptly = 30 * time.Second
+	// fromCache is the time for an answer that the agent has by itself.
+	fromCache = 10 * time.Second
 	// forbidden is how long, at least, a watch without permission waits: rights
 	// reach the agents within 30 s.
 	forbidden = 30 * time.Second
@@ -76,7 +74,7 @@ func (w *watch) loop(ctx context.Context) {
 		backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(15*time.Second),
 		backoff.WithMaxElapsedTime(0))
-	var index uint64
+	var index, last uint64 // to ask with, and of the last good answer
 	for limit.Wait(ctx) == nil {
 		a, err := w.ask(ctx, index)
 		if ctx.Err() != nil {
@@ -98,104 +96,32 @@ func (w *watch) loop(ctx context.Context) {
 			continue
 		}
 		trouble.Reset()
+		reset := a.index < last
+		last = a.index
 		if a.index < index {
 			index = 0 // it went backwards: start over
 		} else {
 			index = a.index
 		}
-		w.accept(a)
+		w.accept(a, reset)
 	}
 }
 
-// ask makes one blocking query, or one that returns at once if index is 0, and
-// checks that the answer can be believed.
-func (w *watch) ask(ctx context.Context, index uint64) (answer, error) {
-	params := w.params()
-	if w.query.Read == Cached {
-		params.Set("cached", "")
-	} else {
-		params.Set("stale", "")
-	}
-	patience := promptly
-	if index > 0 {
-		wait := w.client.wait
-		params.Set("index", strconv.FormatUint(index, 10))
-		params.Set("wait", wait.String())
-		patience = wait + wait/16 + margin
-	}
-	a, err := w.read(ctx, params, patience)
-	if err != nil || !w.suspicious(a) {
-		return a, err
-	}
-	params = w.params()
-	params.Set("consistent", "")
-	if a, err = w.read(ctx, params, promptly); err != nil {
-		return a, fmt.Errorf("confirm that the list became empty: %w", err)
-	}
-	return a, nil
-}
-
-func (w *watch) params() url.Values {
-	params := url.Values{}
-	maps.Copy(params, w.query.Params)
-	if w.query.Datacenter != "" {
-		params.Set("dc", w.query.Datacenter)
-	}
-	return params
-}
-
-func (w *watch) read(ctx context.Context, params url.Values, patience time.Duration) (answer, error) {
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	method, path := w.query.method(), w.query.Path
-	a, err := w.client.send(limited, method, path, params, w.query.Body)
-	switch {
-	case err != nil && limited.Err() != nil && ctx.Err() == nil:
-		// Our own patience is no deadline of a caller: it must not look like one.
-		return a, fmt.Errorf("%s %s: %w: no answer within %v", method, path, ErrUnreachable, patience)
-	case err != nil:
-		return a, err
-	case a.index == 0 && a.status == http.StatusNotFound: // no such endpoint
-		return a, fmt.Errorf("%s %s: %w", method, path, w.client.statusError(a))
-	case a.index == 0:
-		return a, fmt.Errorf("%s %s: %w: it has no X-Consul-Index", method, path, ErrMalformed)
-	case a.status == http.StatusNotFound:
-		a.body = nil
-	case !json.Valid(a.body):
-		return a, fmt.Errorf("%s %s: %w: it is not JSON", method, path, ErrMalformed)
-	}
-	return a, nil
-}
-
-// suspicious: a list that was not empty is.
-func (w *watch) suspicious(a answer) bool {
-	if !w.query.ConfirmEmpty || !emptyList(a.body) {
-		return false
-	}
-	good := w.now().good
-	return good.Found && !emptyList(good.Body)
-}
-
-func emptyList(body []byte) bool {
-	body = bytes.TrimSpace(body)
-	if len(body) >= 2 && body[0] == '[' && body[len(body)-1] == ']' {
-		return len(bytes.TrimSpace(body[1:len(body)-1])) == 0
-	}
-	return len(body) == 0 || bytes.Equal(body, []byte("null"))
-}
-
-// accept takes a good answer; it is news if its content is, or if there was an
-// error before.
-func (w *watch) accept(a answer) {
-	next := Result{Body: a.body, Found: a.status == http.StatusOK, Index: a.index}
+// accept takes a good answer; it is news if its content is, if there was an
+// error before, or if it is no later state of the one before.
+func (w *watch) accept(a answer, reset bool) {
+	next := Result{Body: a.body, Found: a.status == http.StatusOK, Index: a.index, Hash: a.hash}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.state
-	if before.answers > 0 && before.err == nil && before.good.Found == next.Found && bytes.Equal(before.good.Body, next.Body) {
+	if before.answers > 0 && before.err == nil && !reset && before.good.Found == next.Found && bytes.Equal(before.good.Body, next.Body) {
 		return
 	}
 	w.state.good, w.state.err = next, nil
 	w.state.answers++
+	if reset {
+		w.state.resets++
+	}
 	w.tell()
 	if before.err != nil {
 		w.client.log.Info("Consul answers again", "path", w.query.Path)

@@ -164,6 +164,53 @@ func TestRealPermission(t *testing.T) {
 	}
 }
 
+// A token that may not see an instance's node gets an empty list, and one that
+// nobody knows gets no answer at all from the agent's cache.
+func TestRealPermissionForInstances(t *testing.T) {
+	a := consultest.Start(t, consultest.Options{
+		Config: `acl { enabled = true default_policy = "deny" tokens { initial_management = "root" agent = "root" } }`,
+		Token:  "root",
+	})
+	_, theirs := realClient(t, a, Options{})
+	if err := theirs.Agent().ServiceRegister(&api.AgentServiceRegistration{Name: "web", Port: 80}); err != nil {
+		t.Fatal(err)
+	}
+	token := func(rules string) string {
+		p, _, err := theirs.ACL().PolicyCreate(&api.ACLPolicy{Name: consultest.Name(t, "p"), Rules: rules}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, _, err := theirs.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{ID: p.ID}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made.SecretID
+	}
+	ask := func(token string) Result {
+		c, _ := realClient(t, a, Options{Token: token})
+		ctx, cancel := context.WithCancel(t.Context())
+		told, done := make(chan Result, 10), make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = c.Watch(ctx, webs, func(r Result) { told <- r })
+		}()
+		r := await(t, told, 20*time.Second, "an answer to "+token, func(Result) bool { return true })
+		cancel()
+		<-done
+		return r
+	}
+	const services = `service_prefix "" { policy = "read" }`
+	for rules, ok := range map[string]bool{services: false, services + ` node_prefix "" { policy = "read" }`: true} {
+		r := ask(token(rules))
+		if ok && (r.Err != nil || emptyList(r.Body)) || !ok && !errors.Is(r.Err, ErrPermission) {
+			t.Errorf("with %s: %+v", rules, r)
+		}
+	}
+	if r := ask("nobody"); !errors.Is(r.Err, ErrPermission) {
+		t.Errorf("with an unknown token: %+v", r)
+	}
+}
+
 func TestRealEndpoints(t *testing.T) {
 	c, theirs := realClient(t, consultest.Shared(t), Options{})
 	name := consultest.Name(t, "web")

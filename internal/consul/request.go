@@ -20,11 +20,27 @@ import (
 //
 // path is escaped, as in "/v1/health/service/" + url.PathEscape(name).
 func (c *Client) Get(ctx context.Context, path string, params url.Values) (Result, error) {
-	a, err := c.single(ctx, http.MethodGet, path, params, nil)
+	return c.get(ctx, path, params, time.Minute)
+}
+
+// GetChanged asks for one of the agent's own things, those that have a hash. It
+// answers at once if hash is empty or no longer that of the content, or when the
+// content changes, or after wait. So does an agent that ends, with an error:
+// whoever keeps asking knows at once when it has forgotten.
+func (c *Client) GetChanged(ctx context.Context, path, hash string, wait time.Duration) (Result, error) {
+	if hash == "" {
+		return c.get(ctx, path, nil, promptly)
+	}
+	params := url.Values{"hash": {hash}, "wait": {wait.String()}}
+	return c.get(ctx, path, params, patienceFor(wait))
+}
+
+func (c *Client) get(ctx context.Context, path string, params url.Values, patience time.Duration) (Result, error) {
+	a, err := c.single(ctx, http.MethodGet, path, params, nil, patience)
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Body: a.body, Found: a.status == http.StatusOK, Index: a.index}, nil
+	return Result{Body: a.body, Found: a.status == http.StatusOK, Index: a.index, Hash: a.hash}, nil
 }
 
 // Put sends body as JSON, or nothing if it is nil.
@@ -36,21 +52,21 @@ func (c *Client) Put(ctx context.Context, path string, params url.Values, body a
 			return fmt.Errorf("PUT %s: %w", path, err)
 		}
 	}
-	a, err := c.single(ctx, http.MethodPut, path, params, data)
+	a, err := c.single(ctx, http.MethodPut, path, params, data, time.Minute)
 	if err == nil && a.status == http.StatusNotFound {
 		err = fmt.Errorf("PUT %s: %w", path, c.statusError(a))
 	}
 	return err
 }
 
-// single makes one request that does not block in the server. It ends with ctx,
-// with the client, or after a minute: without a leader Consul takes up to 30 s
-// for a sign of life.
-func (c *Client) single(ctx context.Context, method, path string, params url.Values, body []byte) (answer, error) {
+// single makes one request. It ends with ctx, with the client, or when patience
+// does: a minute is for what a leader has to do, because without one Consul takes
+// up to 30 s for a sign of life.
+func (c *Client) single(ctx context.Context, method, path string, params url.Values, body []byte, patience time.Duration) (answer, error) {
 	if c.ctx.Err() != nil {
 		return answer{}, ErrClosed
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	stop := context.AfterFunc(c.ctx, cancel)
 	defer stop()
@@ -63,9 +79,12 @@ func (c *Client) single(ctx context.Context, method, path string, params url.Val
 
 // answer is a complete answer with status 200 or 404.
 type answer struct {
-	status int
-	body   []byte
-	index  uint64 // 0: it had none
+	status   int
+	body     []byte
+	index    uint64 // 0: it had none
+	hash     string // of the content; few endpoints have one
+	filtered bool   // something was left out for want of permission
+	closed   bool   // to those without a token, by default
 }
 
 // send makes one request and reads the whole answer. Any status but 200 and 404
@@ -94,6 +113,9 @@ func (c *Client) send(ctx context.Context, method, path string, params url.Value
 	if index, err := strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64); err == nil {
 		a.index = max(index, 1) // 0 would mean "do not block", and spin
 	}
+	a.hash = resp.Header.Get("X-Consul-ContentHash")
+	a.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
+	a.closed = resp.Header.Get("X-Consul-Default-ACL-Policy") == "deny" && req.Header.Get("X-Consul-Token") == ""
 	return a, nil
 }
 

@@ -24,7 +24,8 @@ type Query struct {
 	Read Read
 	// ConfirmEmpty: when a list becomes empty, ask once more, consistently, and
 	// obey that answer. While it cannot be had the old list stays. Changes of
-	// leaders and restarts can make a list look empty for a moment.
+	// leaders and restarts can make a list look empty for a moment. A list that is
+	// empty because the token may not see what is in it is an [ErrPermission].
 	ConfirmEmpty bool
 }
 
@@ -49,6 +50,12 @@ type Result struct {
 	Found bool
 	// Index is Consul's index of the answer.
 	Index uint64
+	// Hash is that of the content, if the endpoint has one.
+	Hash string
+	// Reset is true when this is no later state of what the watch told before:
+	// the index went backwards, because Consul has lost its memory or was restored
+	// from a snapshot.
+	Reset bool
 	// Err is set when Consul could not be asked or did not answer well. What was
 	// told before stays true.
 	Err error
@@ -77,7 +84,9 @@ func (c *Client) Watch(ctx context.Context, q Query, tell func(Result)) error {
 	for {
 		now := w.now()
 		if now.answers != seen.answers {
-			tell(now.good)
+			told := now.good
+			told.Reset = seen.answers > 0 && now.resets != seen.resets
+			tell(told)
 		}
 		if now.err != nil && now.errors != seen.errors && ctx.Err() == nil {
 			tell(Result{Err: now.err})

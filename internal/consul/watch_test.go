@@ -60,13 +60,16 @@ func TestIndexGoesBackwards(t *testing.T) {
 		case r.index() == 900:
 			return reply{after: time.Minute, index: "20", body: `["old"]`}
 		default:
-			return unchanged(r, 21, `["restored"]`)
+			a := unchanged(r, 21, `["restored"]`)
+			a.after += time.Second
+			return a
 		}
 	}
 	bubble(t, serve, func(t *testing.T, f *fake, c *Client) {
 		told := record(t, c, web)
-		pass(time.Minute + 2*time.Second)
-		wantTold(t, told(), `["old"] ["restored"]`)
+		pass(time.Minute + 3*time.Second)
+		// What comes after a restart is told in any case: it starts anew.
+		wantTold(t, told(), `["old"] reset:["old"] ["restored"]`)
 		if r := f.seen()[2]; r.query.Has("index") {
 			t.Errorf("asked with index %d after it went backwards, want none", r.index())
 		}
