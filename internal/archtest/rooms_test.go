@@ -40,7 +40,7 @@ var rooms = map[string]room{
 	// Floor 1: one mechanism each.
 	"balancer":                {floor: 1, quiet: true, may: []string{"call", "discovery"}},
 	"breaker":                 {floor: 1, quiet: true, may: []string{"call"}},
-	"deadletter":              {floor: 1, may: []string{"call"}, planned: true},
+	"deadletter":              {floor: 1, may: []string{"call"}},
 	"discovery/consul":        {floor: 1, may: []string{"discovery", "internal/consul", "internal/lastgood"}},
 	"discovery/discoverytest": {floor: 1, may: []string{"discovery"}},
 	"discovery/dns":           {floor: 1, may: []string{"discovery", "internal/lastgood"}, planned: true},
@@ -53,6 +53,8 @@ var rooms = map[string]room{
 	"tlsutil/consulca":        {floor: 1, may: []string{"tlsutil", "internal/consul"}, planned: true},
 
 	// Floor 2: the words of configuration, and stores.
+	"deadletter/bolt":             {floor: 2, may: []string{"deadletter"}},
+	"deadletter/deadlettertest":   {floor: 2, may: []string{"deadletter"}},
 	"idempotency/bolt":            {floor: 2, may: []string{"idempotency"}},
 	"idempotency/idempotencytest": {floor: 2, may: []string{"idempotency"}},
 	"internal/consultest/build":   {floor: 2, may: []string{"internal/consultest"}},

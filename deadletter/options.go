@@ -1,0 +1,47 @@
+package deadletter
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+func newCourier(sink Sink, sender Sender, owner string, timeout, lease, pause time.Duration, log *slog.Logger) *courier {
+	c := &courier{sink: sink, sender: sender}
+	c.owner = owner
+	if owner == "" {
+		c.owner = defaultOwner()
+	}
+	c.timeout = cmp.Or(timeout, defaultTimeout)
+	c.lease = cmp.Or(lease, 2*c.timeout)
+	c.pause = cmp.Or(pause, 5*time.Second)
+	if c.log = log; log == nil {
+		c.log = slog.Default()
+	}
+	return c
+}
+
+const defaultTimeout = 30 * time.Second
+
+func required(field string, set bool) error {
+	if !set {
+		return fmt.Errorf("%s is not set", field)
+	}
+	return nil
+}
+
+func notNegative[T int | time.Duration](field string, v T) error {
+	if v < 0 {
+		return fmt.Errorf("%s is %v: must not be negative", field, v)
+	}
+	return nil
+}
+
+// leaseFits makes sure that nobody else is given a letter that is being sent.
+func leaseFits(lease, timeout time.Duration) error {
+	if timeout = cmp.Or(timeout, defaultTimeout); lease < 0 || lease != 0 && lease <= timeout {
+		return fmt.Errorf("lease is %v: must be longer than the Timeout of %v", lease, timeout)
+	}
+	return nil
+}
