@@ -10,7 +10,7 @@ import (
 // Picker chooses among the members it was built with.
 //
 // Pick returns the index of a member, or -1 if none may be picked now. It never
-// blocks and never returns a closed member. It returns a member that was tried
+// blocks and never returns a closed member, unless it is told to. It returns a member that was tried
 // already only if every open one was. Safe for concurrent use.
 type Picker interface {
 	Pick(Info) int
@@ -25,16 +25,21 @@ type Info struct {
 	// Key is what hashing pickers go by, see [Hash]; 0 is no key, and the pick
 	// goes anywhere.
 	Key uint64
+	// Anyone lets closed members be picked as well, which is what a view does
+	// when too many are closed to be believed.
+	Anyone bool
 	// Luck is a random word that decides everything which is left to chance.
 	// Default 0: the picker draws one itself. Simulations give their own.
 	Luck uint64
 }
 
-func (i Info) fresh(m *Member) bool {
-	return m.Open(i.Now) && (len(i.Tried) == 0 || !slices.Contains(i.Tried, m))
+func (i *Info) open(m *Member) bool { return m.Open(i.Now) || i.Anyone }
+
+func (i *Info) fresh(m *Member) bool {
+	return i.open(m) && (len(i.Tried) == 0 || !slices.Contains(i.Tried, m))
 }
 
-func (i Info) luck() luck {
+func (i *Info) luck() luck {
 	if i.Luck != 0 {
 		return luck(i.Luck)
 	}
@@ -87,7 +92,7 @@ func firstFit(members []*Member, start int, info Info) int {
 		if info.fresh(members[i]) {
 			return i
 		}
-		if open < 0 && members[i].Open(info.Now) {
+		if open < 0 && info.open(members[i]) {
 			open = i
 		}
 	}
