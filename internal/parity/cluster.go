@@ -7,6 +7,10 @@ import "cmp"
 type Cluster struct {
 	// Levels are in order of preference; one, unless there is failover.
 	Levels []Level
+	// PanicThreshold is for all levels together, in percent: if they are less
+	// available than this, they share the requests by their numbers of endpoints,
+	// healthy or not. Envoy's default is 50. 0 with a single level.
+	PanicThreshold float64 `json:",omitzero"`
 }
 
 // Level is a set of instances, and how they are used.
@@ -68,8 +72,8 @@ type Ejection struct {
 	// BaseTime is for how long, times how often already. Envoy's default is 30 s,
 	// at most 300 s.
 	BaseTime Duration
-	// MaxPercent of the endpoints may be out, but always one. Envoy's default
-	// is 10.
+	// MaxPercent of the endpoints may be out. Envoy's default is 10; whether one
+	// may be out at all in a small set depends on Envoy's version.
 	MaxPercent uint32
 }
 

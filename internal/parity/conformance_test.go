@@ -21,15 +21,53 @@ import (
 // dumpEnv names a folder for what the oracle says about each scenario.
 const dumpEnv = "PARITY_DUMP"
 
-// TestConformance plays every scenario.
+// TestConformance plays every scenario. Those that feel each other's entries
+// come last, one by one.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	primary := consultest.Start(t, consultest.Options{Config: `datacenter = "dc1" primary_datacenter = "dc1"`})
-	lab, err := parity.NewLab(primary, nil)
+	l := start(t)
+	names := map[string]bool{}
+	var alone []parity.Scenario
+	t.Run("together", func(t *testing.T) {
+		for _, s := range parity.Scenarios() {
+			if names[s.Name] {
+				t.Errorf("two scenarios %q", s.Name)
+			}
+			names[s.Name] = true
+			if s.Alone {
+				alone = append(alone, s)
+				continue
+			}
+			t.Run(s.Name, func(t *testing.T) {
+				t.Parallel()
+				l.play(t, s)
+			})
+		}
+	})
+	for _, s := range alone {
+		t.Run(s.Name, func(t *testing.T) { l.play(t, s) })
+	}
+}
+
+// bench is where scenarios are played and asked about.
+type bench struct {
+	*parity.Lab
+	*parity.Oracle
+
+	consul *consultest.Agent
+}
+
+// start runs two datacenters that know each other.
+func start(t *testing.T) *bench {
+	t.Helper()
+	const federated = `primary_datacenter = "dc1" datacenter = `
+	dc1 := consultest.Start(t, consultest.Options{Config: federated + `"dc1"`})
+	dc2 := consultest.Start(t, consultest.Options{Config: federated + `"dc2"`})
+	lab, err := parity.NewLab(t.Context(), dc1, dc2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	oracle, err := parity.NewOracle(primary)
+	oracle, err := parity.NewOracle(dc1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,27 +76,14 @@ func TestConformance(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	names := map[string]bool{}
-	for _, s := range parity.Scenarios() {
-		if names[s.Name] {
-			t.Errorf("two scenarios %q", s.Name)
-		}
-		names[s.Name] = true
-		if s.Alone {
-			continue
-		}
-		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel()
-			play(t, lab, oracle, s)
-		})
-	}
+	return &bench{lab, oracle, dc1}
 }
 
-func play(t *testing.T, lab *parity.Lab, oracle *parity.Oracle, s parity.Scenario) {
+func (b *bench) play(t *testing.T, s parity.Scenario) {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("it took more than 20 s"))
 	defer cancel()
-	undo, err := lab.Play(ctx, s)
+	undo, err := b.Play(ctx, s)
 	defer func() {
 		if err := undo(); err != nil {
 			t.Error(err)
@@ -74,7 +99,7 @@ func play(t *testing.T, lab *parity.Lab, oracle *parity.Oracle, s parity.Scenari
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := oracle.Ask(ctx, s.Question())
+	u, err := b.Ask(ctx, s.Question())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,15 +107,46 @@ func play(t *testing.T, lab *parity.Lab, oracle *parity.Oracle, s parity.Scenari
 	if (u.Protocol == "tcp") != (len(s.Tries) == 0) {
 		t.Errorf("%d requests tried on a %s service", len(s.Tries), u.Protocol)
 	}
-	documented := u.Documented()
 	for _, try := range s.Tries {
-		checkTry(t, s, documented, try)
+		checkTry(t, s, u.Documented(), try)
+	}
+	checkKnown(t, s, u)
+	if compile != nil {
+		b.compare(ctx, t, s, u)
+	}
+}
+
+// compare asks innermesh the same question.
+func (b *bench) compare(ctx context.Context, t *testing.T, s parity.Scenario, u *parity.Upstream) {
+	t.Helper()
+	subject, err := compile(ctx, b.consul, s.Question())
+	if must := s.Unusable + s.Unsupported; must != "" {
+		if err == nil || !strings.Contains(err.Error(), must) {
+			t.Errorf("%s: innermesh says %v, want an error with %q", s.Why, err, must)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests []parity.Request
+	for _, try := range s.Tries {
+		requests = append(requests, try.Request)
+	}
+	if err := parity.Compare(u.Documented(), subject, requests...); err != nil {
+		t.Errorf("%s: %v", s.Why, err)
 	}
 }
 
 func checkTry(t *testing.T, s parity.Scenario, u *parity.Upstream, try parity.Try) {
 	t.Helper()
 	d, err := u.Evaluate(try.Request)
+	if s.Unusable != "" {
+		if err == nil || !strings.Contains(err.Error(), s.Unusable) {
+			t.Errorf("%s: got %v, want an error with %q", s.Why, err, s.Unusable)
+		}
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,13 @@
 package parity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
-	"strings"
+	"slices"
 
 	"github.com/hashicorp/consul/api"
 )
@@ -14,41 +16,77 @@ import (
 const (
 	// PrefixStripped is GH-23035, in 1.22.1 to 1.22.5: a route with a destination
 	// and no PrefixRewrite loses its PathPrefix, as if "/" had been asked for. The
-	// route that Consul adds at the end is such a one, where it only merges leading
-	// slashes.
-	PrefixStripped = "GH-23035"
+	// route that Consul adds at the end is such a one, and there it merges leading
+	// slashes. Exact paths and expressions stay.
+	PrefixStripped = "GH-23035: prefix stripped"
 	// ExactKept is the PrefixRewrite "/" of a PathExact, which does nothing instead
 	// of making the path "/".
-	ExactKept = "exact path is not rewritten to /"
+	ExactKept = "exact path not rewritten to /"
+	// SentAsZero is a parameter of a balancer that nobody set and that is sent as
+	// 0, because its neighbour was set. Envoy refuses a ring that may have at most 0
+	// entries, and finds nobody in one of at least 0.
+	SentAsZero = "parameter of the balancer sent as 0"
 )
 
 // Defect is one place where Consul serves something else than it documents.
 type Defect struct {
-	// ID is [PrefixStripped] or [ExactKept].
+	// ID is one of the constants.
 	ID string
-	// Route is the index in [Upstream.Routes].
+	// Route is the index in [Upstream.Routes]. -1: it is about a cluster.
 	Route int
-	// Documented is the rewrite of that route as it should be. Nil: none.
-	Documented *Rewrite
+	// Rewrite is that of the route as it should be.
+	Rewrite string `json:",omitempty"`
+	// Cluster is a key of [Upstream.Clusters].
+	Cluster string `json:",omitempty"`
 }
 
 // Documented returns u as it would be without its defects; u stays as it is.
 func (u *Upstream) Documented() *Upstream {
 	out := *u
 	out.Defects = nil
-	out.Routes = append([]Route(nil), u.Routes...)
+	out.Routes = slices.Clone(u.Routes)
+	out.Clusters = maps.Clone(u.Clusters)
 	for _, d := range u.Defects {
-		out.Routes[d.Route].Rewrite = d.Documented
+		if d.Route >= 0 {
+			out.Routes[d.Route].Rewrite = d.Rewrite
+			continue
+		}
+		c := out.Clusters[d.Cluster]
+		c.Levels = slices.Clone(c.Levels)
+		for i, l := range c.Levels {
+			c.Levels[i].Balancer = l.Balancer.documented()
+		}
+		out.Clusters[d.Cluster] = c
 	}
 	return &out
 }
 
-// A rewrite that takes the prefix off is "^prefix" and this, with or without
-// ignoring the case.
-const stripSuffix, stripTo = "(/?)(.*)", `/\2`
+// documented returns b with Envoy's defaults where Consul sent 0.
+func (b Balancer) documented() Balancer {
+	switch b.Policy {
+	case "ring_hash":
+		b.MinRing, b.MaxRing = cmp.Or(b.MinRing, 1024), cmp.Or(b.MaxRing, 8<<20)
+	case "least_request":
+		b.Choices = cmp.Or(b.Choices, 2)
+	}
+	return b
+}
 
-// judge marks the defects of u by what the router says.
+// judge marks the defects of u.
 func (o *Oracle) judge(ctx context.Context, u *Upstream) error {
+	for _, key := range slices.Sorted(maps.Keys(u.Clusters)) {
+		for _, l := range u.Clusters[key].Levels {
+			if l.Balancer != l.Balancer.documented() {
+				u.Defects = append(u.Defects, Defect{ID: SentAsZero, Route: -1, Cluster: key})
+				break // one mark is for all levels
+			}
+		}
+	}
+	return o.judgeRoutes(ctx, u)
+}
+
+// judgeRoutes compares the routes of u with what the router says.
+func (o *Oracle) judgeRoutes(ctx context.Context, u *Upstream) error {
 	entry, _, err := o.client.ConfigEntries().Get(api.ServiceRouter, u.Service, (&api.QueryOptions{}).WithContext(ctx))
 	if status, ok := asStatus(err); ok && status == http.StatusNotFound {
 		return nil
@@ -68,14 +106,20 @@ func (o *Oracle) judge(ctx context.Context, u *Upstream) error {
 		return fmt.Errorf("%s: %d routes served for %d written", u.Service, len(u.Routes), len(router.Routes))
 	}
 	for i, r := range u.Routes {
-		if r.Rewrite == nil || r.Rewrite.Substitution != stripTo || !strings.HasSuffix(r.Rewrite.Regex, stripSuffix) {
-			continue
+		var written string
+		if i < len(router.Routes) {
+			if d := router.Routes[i].Destination; d != nil {
+				written = d.PrefixRewrite
+			}
 		}
 		switch {
-		case i == len(router.Routes), router.Routes[i].Destination.PrefixRewrite == "":
+		case r.Rewrite == written:
+		case written == "" && r.Rewrite == "/":
 			u.Defects = append(u.Defects, Defect{ID: PrefixStripped, Route: i})
-		case r.Match.Path.Kind == Exact:
-			u.Defects = append(u.Defects, Defect{ID: ExactKept, Route: i, Documented: &Rewrite{Prefix: "/"}})
+		case written == "/" && r.Rewrite == "" && r.Match.Path.Kind == Exact:
+			u.Defects = append(u.Defects, Defect{ID: ExactKept, Route: i, Rewrite: written})
+		default:
+			return fmt.Errorf("%s: route %d rewrites to %q, but %q is written", u.Service, i, r.Rewrite, written)
 		}
 	}
 	return nil

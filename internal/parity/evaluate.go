@@ -81,12 +81,11 @@ func (u *Upstream) Evaluate(r Request) (Decision, error) {
 		if !ok {
 			continue
 		}
-		d := Decision{Route: i, Timeout: route.Timeout, IdleTimeout: route.IdleTimeout, Retry: route.Retry, Hash: route.Hash}
-		if d.Path, err = route.rewritten(r.path()); err != nil {
-			return Decision{}, fmt.Errorf("route %d: %w", i, err)
-		}
-		d.Legs = route.ways(r.Header)
-		return d, nil
+		return Decision{
+			Route: i, Path: route.rewritten(r.path()),
+			Timeout: route.Timeout, IdleTimeout: route.IdleTimeout, Retry: route.Retry, Hash: route.Hash,
+			Legs: route.ways(r.Header),
+		}, nil
 	}
 	return Decision{Route: -1}, nil
 }
@@ -176,30 +175,24 @@ func (m ValueMatch) matches(value string, there bool) (bool, error) {
 }
 
 // rewritten returns the path with its query as the instance sees it.
-func (r Route) rewritten(full string) (string, error) {
-	if r.Rewrite == nil {
-		return full, nil
+func (r Route) rewritten(full string) string {
+	if r.Rewrite == "" {
+		return full
 	}
 	path, query, asked := strings.Cut(full, "?")
-	switch {
-	case r.Rewrite.Regex != "":
-		re, err := regexp.Compile(r.Rewrite.Regex)
-		if err != nil {
-			return "", fmt.Errorf("rewrite: %w", err)
-		}
-		path = re.ReplaceAllString(path, substitution.ReplaceAllString(r.Rewrite.Substitution, "$${$1}"))
-	case r.Match.Path.Kind == Prefix:
-		path = r.Rewrite.Prefix + path[len(r.Match.Path.Value):]
-	default:
-		path = r.Rewrite.Prefix
+	var rest string
+	if r.Match.Path.Kind == Prefix {
+		rest = path[len(r.Match.Path.Value):]
 	}
+	if r.Rewrite == "/" {
+		rest = strings.TrimPrefix(rest, "/")
+	}
+	path = r.Rewrite + rest
 	if asked {
 		path += "?" + query
 	}
-	return path, nil
+	return path
 }
-
-var substitution = regexp.MustCompile(`\\(\d)`)
 
 // parameter returns the first value of that name, as it is written: Envoy does
 // not decode it.

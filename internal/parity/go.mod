@@ -6,6 +6,7 @@ replace github.com/innermesh/innermesh => ../..
 
 require (
 	github.com/envoyproxy/go-control-plane/envoy v1.40.0
+	github.com/google/go-cmp v0.7.0
 	github.com/hashicorp/consul/api v1.34.5
 	github.com/innermesh/innermesh v0.0.0
 	go.uber.org/goleak v1.3.0

@@ -7,29 +7,57 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/innermesh/innermesh/internal/consultest"
 )
 
-// Lab is where scenarios are played: a Consul, and perhaps another datacenter.
+// Lab is where scenarios are played: two datacenters.
 type Lab struct {
 	dc1, dc2 *api.Client
 }
 
-// NewLab returns one for these agents. dc2 may be nil; else the two must be
-// joined.
-func NewLab(dc1, dc2 *consultest.Agent) (*Lab, error) {
+// NewLab joins the two and returns when the first sees the services of the
+// second.
+func NewLab(ctx context.Context, dc1, dc2 *consultest.Agent) (*Lab, error) {
 	l := &Lab{}
 	var err error
 	if l.dc1, err = dc1.Client(); err != nil {
 		return nil, err
 	}
-	if dc2 != nil {
-		l.dc2, err = dc2.Client()
+	if l.dc2, err = dc2.Client(); err != nil {
+		return nil, err
 	}
-	return l, err
+	return l, l.join(ctx)
+}
+
+func (l *Lab) join(ctx context.Context) error {
+	self, err := l.dc1.Agent().Self()
+	if err != nil {
+		return fmt.Errorf("join datacenters: %w", err)
+	}
+	port, ok := self["DebugConfig"]["SerfPortWAN"].(float64)
+	if !ok {
+		return errors.New("join datacenters: the first does not say on which port")
+	}
+	if err := l.dc2.Agent().Join("127.0.0.1:"+strconv.Itoa(int(port)), true); err != nil {
+		return fmt.Errorf("join datacenters: %w", err)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		entries, _, err := l.dc1.Health().Service("consul", "", true, (&api.QueryOptions{Datacenter: "dc2"}).WithContext(ctx))
+		if err == nil && len(entries) == 1 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the second datacenter: %w", errors.Join(context.Cause(ctx), err))
+		}
+	}
 }
 
 // Play writes what s says. undo removes it all and must be called, even after

@@ -19,6 +19,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
+// envoyPanic is Envoy's default of the panic threshold, in percent.
+const envoyPanic = 50
+
 // cluster reduces the cluster of that name with all its levels.
 func (r *resources) cluster(name string) (Cluster, error) {
 	levels, err := r.levelNames(name)
@@ -26,6 +29,9 @@ func (r *resources) cluster(name string) (Cluster, error) {
 		return Cluster{}, err
 	}
 	var c Cluster
+	if r.clusters[name].GetClusterType() != nil {
+		c.PanicThreshold = envoyPanic
+	}
 	for _, level := range levels {
 		l, err := r.level(level)
 		if err != nil {
@@ -76,7 +82,7 @@ func (r *resources) level(name string) (Level, error) {
 	}
 	l := Level{
 		ConnectTimeout: duration(c.GetConnectTimeout(), 5*time.Second),
-		PanicThreshold: 50,
+		PanicThreshold: envoyPanic,
 	}
 	if p := c.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
 		l.PanicThreshold = p.GetValue()

@@ -3,6 +3,7 @@ package parity
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -44,14 +45,33 @@ func (r *resources) route(u *Upstream, in *routev3.Route, idle Duration) (Route,
 		errs = append(errs, err)
 		out.Hash = append(out.Hash, hash)
 	}
-	switch rewrite := a.GetRegexRewrite(); {
-	case rewrite != nil:
-		out.Rewrite = &Rewrite{Regex: rewrite.GetPattern().GetRegex(), Substitution: rewrite.GetSubstitution()}
-	case a.GetPrefixRewrite() != "":
-		out.Rewrite = &Rewrite{Prefix: a.GetPrefixRewrite()}
-	}
+	out.Rewrite, err = rewrite(a, out.Match.Path)
+	errs = append(errs, err)
 	out.Legs, err = r.legs(u, a)
 	return out, errors.Join(append(errs, err)...)
+}
+
+// rewrite knows one expression: "^prefix(/?)(.*)", which becomes "/\\2", is how
+// Consul writes that a prefix becomes "/". Without a prefix it changes nothing.
+func rewrite(a *routev3.RouteAction, path PathMatch) (string, error) {
+	re := a.GetRegexRewrite()
+	if re == nil {
+		return a.GetPrefixRewrite(), nil
+	}
+	var prefix, anycase string
+	if path.Kind == Prefix {
+		prefix = regexp.QuoteMeta(path.Value)
+	}
+	if path.IgnoreCase {
+		anycase = "(?i)"
+	}
+	if got := re.GetPattern().GetRegex(); got != anycase+"^"+prefix+"(/?)(.*)" || re.GetSubstitution() != `/\2` {
+		return "", fmt.Errorf("rewrite of %q to %q: not known", got, re.GetSubstitution())
+	}
+	if prefix == "" {
+		return "", nil
+	}
+	return "/", nil
 }
 
 func (r *resources) legs(u *Upstream, a *routev3.RouteAction) (legs []Leg, err error) {

@@ -26,13 +26,17 @@ type Scenario struct {
 	Config map[string]any
 	// Tries are requests with what becomes of them. Nil for tcp.
 	Tries []Try
+	// Unusable is a part of what [Upstream.Evaluate] says to what Consul takes but
+	// Envoy does not.
+	Unusable string
+	// Unsupported is the field that innermesh does not act on: it has to refuse the
+	// whole, with this name.
+	Unsupported string
 	// Refused is a part of what Consul says to the last entry, which it must not
 	// take. Empty: it takes them all.
 	Refused string
 	// Alone is set if an entry is about more than the scenario's own services.
 	Alone bool
-	// TwoDatacenters is set if there must be a second one, "dc2".
-	TwoDatacenters bool
 }
 
 // Instance is a native instance of a service.

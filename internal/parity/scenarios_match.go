@@ -62,6 +62,11 @@ func routerMatches() []Scenario {
 			Tries:     []Try{{Request: get("/abc"), To: "a"}, {Request: get("/ABC"), Route: 1, To: "web"}},
 		},
 		{
+			Name: "match-regex-broken", Why: "Consul takes an expression that does not compile, and Envoy then refuses all routes",
+			Entries:   entries(base, router(to(`"PathRegex":"/("`, "a"))),
+			Instances: up, Tries: []Try{{Request: get("/")}}, Unusable: "missing closing )",
+		},
+		{
 			Name: "match-header-kinds", Why: "one header of every kind; names have no case, values do",
 			Entries: entries(base, router(
 				to(`"Header":[{"Name":"X-Kind","Exact":"One"}]`, "a"),

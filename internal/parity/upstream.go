@@ -25,7 +25,10 @@ type Route struct {
 	// Request and Response are applied after those of the leg.
 	Request  HeaderMods `json:",omitzero"`
 	Response HeaderMods `json:",omitzero"`
-	Rewrite  *Rewrite   `json:",omitempty"`
+	// Rewrite replaces what the path or prefix of the match covers, before the
+	// instance sees it; the query stays. "/" leaves just one slash in its place.
+	// Empty: the path stays.
+	Rewrite string `json:",omitempty"`
 	// Timeout is for the whole call with all its retries, until the response has
 	// ended. Envoy's default is 15 s.
 	Timeout Duration
@@ -49,16 +52,6 @@ type Leg struct {
 	Weight   uint32
 	Request  HeaderMods `json:",omitzero"`
 	Response HeaderMods `json:",omitzero"`
-}
-
-// Rewrite changes the path that the instance sees; the query stays. Either
-// Prefix or Regex is set.
-type Rewrite struct {
-	// Prefix replaces what the match's path or prefix covered.
-	Prefix string `json:",omitempty"`
-	// Regex (RE2) is replaced by Substitution, in which \1 is the first group.
-	Regex        string `json:",omitempty"`
-	Substitution string `json:",omitempty"`
 }
 
 // Retry says when a call is tried again.

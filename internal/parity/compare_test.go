@@ -1,0 +1,89 @@
+package parity_test
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/innermesh/innermesh/internal/parity"
+)
+
+// puppet is a subject that does what its plan says, but moves every draw.
+type puppet struct {
+	plan *parity.Upstream
+	move float64
+}
+
+func (p puppet) Upstream() *parity.Upstream { return p.plan }
+
+func (p puppet) Decide(r parity.Request) (parity.Decision, error) { return p.plan.Evaluate(r) }
+
+func (p puppet) Draw(r parity.Request) (string, error) {
+	d, err := p.plan.Evaluate(r)
+	if err != nil {
+		return "", err
+	}
+	x := rand.Float64() + p.move
+	for _, leg := range d.Legs {
+		if x -= leg.Share; x < 0 {
+			return leg.Target, nil
+		}
+	}
+	return "nobody", nil
+}
+
+func plan() *parity.Upstream {
+	return &parity.Upstream{
+		Service: "web", Protocol: "http",
+		Routes: []parity.Route{{
+			Match:   parity.Match{Path: parity.PathMatch{Kind: parity.Prefix, Value: "/"}},
+			Timeout: parity.Duration(time.Second), Retry: &parity.Retry{On: []string{"5xx"}, Num: 2},
+			Legs: []parity.Leg{{Target: "a", Weight: 9999}, {Target: "b", Weight: 1}, {Target: "c"}},
+		}},
+	}
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	change := func(f func(u *parity.Upstream)) puppet {
+		u := plan()
+		f(u)
+		return puppet{plan: u}
+	}
+	for name, test := range map[string]struct {
+		subject puppet
+		want    []string // parts of the error
+	}{
+		"the same":      {subject: puppet{plan: plan()}},
+		"empty and nil": {subject: change(func(u *parity.Upstream) { u.Routes[0].Hash = []parity.Hash{} })},
+		"timeout":       {change(func(u *parity.Upstream) { u.Routes[0].Timeout++ }), []string{"plan", "GET /x: decision", "Timeout"}},
+		"retry":         {change(func(u *parity.Upstream) { u.Routes[0].Retry.Num++ }), []string{"plan", "Num"}},
+		"a ten thousandth": {
+			change(func(u *parity.Upstream) { u.Routes[0].Legs[0].Weight, u.Routes[0].Legs[1].Weight = 10000, 0 }),
+			[]string{"plan", "Weight", "Share"},
+		},
+		"draws":     {puppet{plan(), 0.01}, []string{"drawn a"}},
+		"no share":  {puppet{plan(), 1}, []string{"drawn nobody 100000 times", "drawn a 0 times"}},
+		"not found": {change(func(u *parity.Upstream) { u.Routes[0].Match.Path.Value = "/y" }), []string{"-1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := parity.Compare(plan(), test.subject, parity.Request{Path: "/x"})
+			if err == nil {
+				if len(test.want) > 0 {
+					t.Errorf("no difference, want %q", test.want)
+				}
+				return
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%v\ndoes not have %q", err, part)
+				}
+			}
+			if len(test.want) == 0 {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,13 @@
+package parity_test
+
+import (
+	"context"
+
+	"github.com/innermesh/innermesh/internal/consultest"
+	"github.com/innermesh/innermesh/internal/parity"
+)
+
+// compile makes of a running Consul what innermesh does with a question. It
+// must fail where a scenario says so. Nil as long as there is nothing to compare:
+// then the scenarios show that the oracle is right.
+var compile func(ctx context.Context, consul *consultest.Agent, q parity.Question) (parity.Subject, error)
