@@ -106,7 +106,7 @@ func (x *stream) Discard(*opened) {}
 func (x *stream) take(o *opened) {
 	x.current.Store(o)
 	o.unwatch = context.AfterFunc(o.try, func() {
-		x.end(o, status.FromContextError(o.try.Err()).Err())
+		_ = x.end(o, status.FromContextError(o.try.Err()).Err()) // who still reads is told by gRPC
 	})
 }
 
@@ -120,7 +120,14 @@ func (x *stream) SendMsg(m any) error {
 	} else {
 		x.Replayable = false
 	}
-	return x.current.Load().SendMsg(m)
+	o := x.current.Load()
+	if err := o.SendMsg(m); err != nil {
+		if errors.Is(err, io.EOF) {
+			return err // receiving will say why
+		}
+		return x.finish(o, err)
+	}
+	return nil
 }
 
 // CloseSend implements [grpc.ClientStream].
@@ -144,8 +151,8 @@ func (x *stream) RecvMsg(m any) error {
 		if errors.Is(err, io.EOF) || x.committed || !x.onlyServerStreams() {
 			return x.finish(o, err)
 		}
-		next, again := x.again(o, err)
-		if !again {
+		next, err := x.again(o, err)
+		if err != nil {
 			return err
 		}
 		x.take(next)
@@ -153,16 +160,23 @@ func (x *stream) RecvMsg(m any) error {
 }
 
 // again tries another attempt for a stream that broke before its first message.
-func (x *stream) again(o *opened, err error) (*opened, bool) {
+// What the instance has said stands if nothing better comes of it.
+func (x *stream) again(o *opened, err error) (*opened, error) {
 	o.unwatch()
-	out, _ := o.try.judge(err)
+	out, answered := o.try.judge(err)
 	learnIdempotency(o.try, &x.Flight)
-	next, ok := outbound.Again(&x.Flight, x, out)
-	if ok && next.refused != nil {
-		x.End(x.refusal) // there is no stream that would end the call
-		return nil, false
+	next, failure := outbound.Again(&x.Flight, x, out)
+	switch {
+	case failure == nil && next.refused == nil:
+		return next, nil
+	case failure == nil: // there is no stream that would end the call
+		x.End(x.refusal)
+		failure = next.refused
 	}
-	return next, ok
+	if answered {
+		return nil, err
+	}
+	return nil, statusOf(failure)
 }
 
 // commit notes that the caller has seen something of the answer: from now on the
@@ -175,23 +189,27 @@ func (x *stream) commit() {
 	}
 }
 
-// finish ends the call as its stream has ended, and passes the error on.
+// finish ends the call as its stream has ended, and says how: in the words of
+// the instance if they are, else with the call's error.
 func (x *stream) finish(o *opened, err error) error {
 	o.unwatch()
 	if errors.Is(err, io.EOF) {
-		x.end(o, nil)
-	} else {
-		x.end(o, err)
+		_ = x.end(o, nil)
+		return err
 	}
-	return err
+	return x.end(o, err)
 }
 
-func (x *stream) end(o *opened, err error) {
+func (x *stream) end(o *opened, err error) error {
 	if x.current.Load() != o {
-		return // an attempt that was given up
+		return err // an attempt that was given up
 	}
-	out, _ := o.try.judge(err)
-	x.End(out)
+	out, answered := o.try.judge(err)
+	if answered {
+		x.End(out)
+		return err
+	}
+	return statusOf(x.Broke(out))
 }
 
 // Header implements [grpc.ClientStream]. Once the caller has seen headers the

@@ -2,6 +2,7 @@ package grpcadapter
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -155,8 +156,31 @@ func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	case connectivity.Ready:
 		return balancer.PickResult{SubConn: l.conn, Done: t.done}, nil
 	case connectivity.TransientFailure, connectivity.Shutdown:
-		return balancer.PickResult{}, status.Errorf(codes.Unavailable, "connect to %s: %v", m.Address, s.err)
+		return balancer.PickResult{}, &connectError{m.Address, s.err}
 	default:
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
+}
+
+// connectError says that there is no connection to an instance. gRPC passes it on
+// as it is, so that callers find what went wrong, such as a peer that was refused.
+type connectError struct {
+	address string
+	err     error
+}
+
+// Error implements error.
+func (e *connectError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("the connection to %s is shut down", e.address)
+	}
+	return fmt.Sprintf("connect to %s: %v", e.address, e.err)
+}
+
+// Unwrap returns what gRPC had to say about the connection, if anything.
+func (e *connectError) Unwrap() error { return e.err }
+
+// GRPCStatus makes the error one that a picker may end a call with.
+func (e *connectError) GRPCStatus() *status.Status {
+	return status.New(codes.Unavailable, e.Error())
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/retry"
 )
 
 // Flight is one call under way: its facts, its time and where it has been. An
@@ -172,7 +173,11 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		out.Reason = call.Unreachable // as with an instance that can not be reached: wait and try again
 		fresh = false
 	}
-	wait, again, why := f.settings.Retry.Next(&f.Call, *out, f.left(now), now, fresh)
+	left := f.left(now)
+	wait, again, why := f.settings.Retry.Next(&f.Call, *out, left, now, fresh)
+	if f.WaitForReady && errors.Is(why, retry.ErrNoTime) {
+		return left, true // who wants to wait waits to the end of its time
+	}
 	if why != nil && out.Err != nil {
 		out.Err = fmt.Errorf("%w (not tried again: %w)", out.Err, why)
 	}
@@ -197,19 +202,26 @@ func (f *Flight) left(now time.Duration) time.Duration {
 	return left
 }
 
-// pause waits between two attempts; it fails when the caller has gone.
-func (f *Flight) pause(d time.Duration) error {
-	if d <= 0 {
-		return f.ctx.Err()
+// pause waits between two attempts. It fails when the caller has gone or no time
+// is left, and names the last attempt's error too.
+func (f *Flight) pause(d time.Duration, last error) error {
+	err := f.ctx.Err()
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-f.ctx.Done():
+			err = f.ctx.Err()
+		}
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-f.ctx.Done():
-		return f.ctx.Err()
+	if err == nil && f.left(mono.Now()) == 0 {
+		err = context.DeadlineExceeded
 	}
+	if err != nil && last != nil {
+		err = fmt.Errorf("%w (last attempt: %w)", err, last)
+	}
+	return err
 }
 
 // release gives back what the last attempt has taken.
@@ -246,6 +258,14 @@ func (f *Flight) End(out call.Outcome) {
 	}
 	f.release()
 	f.span.End()
+}
+
+// Broke ends a call whose answer, already handed out, has broken, and makes the
+// error that says how.
+func (f *Flight) Broke(out call.Outcome) *call.Error {
+	out = f.classify(out)
+	f.End(out)
+	return f.Fail(out)
 }
 
 // fail ends a call that got no answer.

@@ -49,7 +49,7 @@ func carry[R any](f *Flight, x Exchange[R]) (R, error) {
 			x.Discard(r)
 		}
 		f.release() // before the wait: an instance is not busy while we sleep
-		if err := f.pause(wait); err != nil {
+		if err := f.pause(wait, out.Err); err != nil {
 			return fail[R](f, rejected(err))
 		}
 	}
@@ -91,22 +91,19 @@ func rejected(err error) call.Outcome {
 
 // Again goes on with a call whose answer, already handed out, has turned out to
 // be none: a stream that broke before its first message. Earlier attempts still
-// count. It returns false if the call is not to be tried again: the flight is
-// ended then, and what broke the answer stands.
-func Again[R any](f *Flight, x Exchange[R], out call.Outcome) (R, bool) {
-	var none R
+// count. Without another answer the flight is ended, and the error, always a
+// [*call.Error], says how.
+func Again[R any](f *Flight, x Exchange[R], out call.Outcome) (R, error) {
 	out = f.classify(out)
 	f.Judge(out)
 	wait, again := f.verdict(&out)
 	if !again {
-		f.End(out)
-		return none, false
+		var none R
+		return none, f.Broke(out)
 	}
 	f.release()
-	if err := f.pause(wait); err != nil {
-		f.End(out)
-		return none, false
+	if err := f.pause(wait, out.Err); err != nil {
+		return fail[R](f, rejected(err))
 	}
-	r, err := carry(f, x)
-	return r, err == nil
+	return carry(f, x)
 }
