@@ -74,6 +74,9 @@ func (m *Memory) Register(ctx context.Context, r Registration) (Registered, erro
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("register %q: %w", r.Service, err)
 	}
+	if err := r.Validate(); err != nil {
+		return nil, fmt.Errorf("register %q: %w", r.Service, err)
+	}
 	if err := m.Put(r.Service, r.Instance); err != nil {
 		return nil, fmt.Errorf("register: %w", err)
 	}

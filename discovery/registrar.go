@@ -2,6 +2,8 @@ package discovery
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -26,6 +28,35 @@ type Registration struct {
 	MeshNative bool
 }
 
+// Validate names everything that is wrong with the registration.
+func (r Registration) Validate() error {
+	var errs []error
+	fault := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %w", field, fmt.Errorf(format, args...)))
+	}
+	if r.Service == "" {
+		fault("Service", "it has no service name")
+	}
+	if err := r.Instance.Validate(); err != nil {
+		fault("Instance", "%w", err)
+	}
+	if r.Instance.Weight < 0 {
+		fault("Instance.Weight", "%d: want 0 (default) or more", r.Instance.Weight)
+	}
+	if r.Instance.Zone != "" && r.Instance.Region == "" {
+		fault("Instance.Zone", "%q without a Region: a zone lies in a region, give both", r.Instance.Zone)
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"TTL", r.TTL}, {"DeregisterAfter", r.DeregisterAfter}, {"CheckInterval", r.CheckInterval}} {
+		if d.value < 0 {
+			fault(d.field, "%v: want 0 (default) or more", d.value)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Registrar makes instances known.
 //
 // Register returns when the instance is registered for the first time, or with
@@ -39,6 +70,7 @@ type Registrar interface {
 // Registered is an instance that is being kept registered.
 type Registered interface {
 	// Deregister removes the instance and stops keeping it. It returns when
-	// the registry has confirmed or ctx ends; a second call does nothing.
+	// the registry has confirmed, when ctx ends or when it gives up trying; a
+	// second call does nothing.
 	Deregister(ctx context.Context) error
 }

@@ -15,6 +15,7 @@ import (
 // entry is one instance as Consul's health endpoints tell it: what we read of it.
 type entry struct {
 	Node struct {
+		ID              string            `json:"ID"`
 		Node            string            `json:"Node"`
 		Address         string            `json:"Address"`
 		Datacenter      string            `json:"Datacenter"`
@@ -58,27 +59,38 @@ const (
 	metaZone   = "zone"
 )
 
+// decoded is an answer as it was read.
+type decoded struct {
+	instances []discovery.Instance // by ID
+	unusable  []string             // IDs of instances that can not be dialled
+	machines  map[string]string    // the identities of the agents by their nodes' names
+}
+
 // decode reads an answer; local is our datacenter, or empty if all instances are
-// in it. unusable names the instances that can not be dialled.
-func decode(body []byte, local string) (instances []discovery.Instance, unusable []string, err error) {
+// in it.
+func decode(body []byte, local string) (decoded, error) {
 	var entries []entry
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &entries); err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", consul.ErrMalformed, err)
+			return decoded{}, fmt.Errorf("%w: %w", consul.ErrMalformed, err)
 		}
 	}
+	d := decoded{machines: map[string]string{}}
 	seen := make(map[string]bool, len(entries))
 	for _, e := range entries {
+		if e.Node.ID != "" {
+			d.machines[e.Node.Node] = e.Node.ID
+		}
 		i := e.instance(local)
 		if e.Service.SocketPath != "" || i.Validate() != nil || seen[i.ID] {
-			unusable = append(unusable, i.ID)
+			d.unusable = append(d.unusable, i.ID)
 			continue
 		}
 		seen[i.ID] = true
-		instances = append(instances, i)
+		d.instances = append(d.instances, i)
 	}
-	slices.SortFunc(instances, func(a, b discovery.Instance) int { return cmp.Compare(a.ID, b.ID) })
-	return instances, unusable, nil
+	slices.SortFunc(d.instances, func(a, b discovery.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	return d, nil
 }
 
 // instance translates an entry. Service IDs are unique on their node only.

@@ -23,9 +23,9 @@ func sample(t *testing.T, name string) []byte {
 }
 
 func TestDecodeRealAnswers(t *testing.T) {
-	got, unusable, err := decode(sample(t, "connect-web.json"), "dc1")
-	if err != nil || len(unusable) > 0 {
-		t.Fatal(unusable, err)
+	d, err := decode(sample(t, "connect-web.json"), "dc1")
+	if err != nil || len(d.unusable) > 0 {
+		t.Fatal(d.unusable, err)
 	}
 	want := []discovery.Instance{
 		{ID: "dev1/web-1", Address: "127.0.0.1:19001", Weight: 10, Tags: []string{"primary", "v1"}, Meta: map[string]string{"version": "v1"}},
@@ -35,15 +35,15 @@ func TestDecodeRealAnswers(t *testing.T) {
 	for i := range want {
 		want[i].Datacenter, want[i].Node = "dc1", "dev1"
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got\n%+v, want\n%+v", got, want)
+	if !reflect.DeepEqual(d.instances, want) {
+		t.Errorf("got\n%+v, want\n%+v", d.instances, want)
 	}
-	remote, _, err := decode(sample(t, "connect-web.json"), "dc2")
-	if err != nil || remote[0].Address != "198.51.100.7:29001" {
+	remote, err := decode(sample(t, "connect-web.json"), "dc2")
+	if err != nil || remote.instances[0].Address != "198.51.100.7:29001" {
 		t.Errorf("from another datacenter: %+v, %v", remote, err)
 	}
-	sidecar, _, err := decode(sample(t, "connect-api-sidecar.json"), "")
-	if err != nil || len(sidecar) != 1 || !strings.HasSuffix(sidecar[0].Address, ":19120") {
+	sidecar, err := decode(sample(t, "connect-api-sidecar.json"), "")
+	if err != nil || len(sidecar.instances) != 1 || !strings.HasSuffix(sidecar.instances[0].Address, ":19120") {
 		t.Errorf("behind a sidecar: %+v, %v", sidecar, err)
 	}
 }
@@ -65,14 +65,14 @@ func TestDecodeAddresses(t *testing.T) {
 		{`"Port":80,"SocketPath":"/run/x"`, ``, "", ""},
 	} {
 		body := fmt.Sprintf(`[{"Node":{"Node":"n","Address":"192.0.2.1","Datacenter":"dc1"%s},"Service":{"ID":"s",%s}}]`, c.node, c.service)
-		got, unusable, err := decode([]byte(body), c.local)
+		d, err := decode([]byte(body), c.local)
 		switch {
 		case err != nil:
 			t.Error(err)
-		case c.want == "" && (len(got) != 0 || !slices.Equal(unusable, []string{"n/s"})):
-			t.Errorf("%s: got %+v, left out %q", body, got, unusable)
-		case c.want != "" && (len(got) != 1 || got[0].Address != c.want):
-			t.Errorf("%s from %q: got %+v, want %s", body, c.local, got, c.want)
+		case c.want == "" && (len(d.instances) != 0 || !slices.Equal(d.unusable, []string{"n/s"})):
+			t.Errorf("%s: got %+v, left out %q", body, d.instances, d.unusable)
+		case c.want != "" && (len(d.instances) != 1 || d.instances[0].Address != c.want):
+			t.Errorf("%s from %q: got %+v, want %s", body, c.local, d.instances, c.want)
 		}
 	}
 }
@@ -98,9 +98,9 @@ func TestDecodeHealthAndWeight(t *testing.T) {
 		}
 		body := fmt.Sprintf(`[{"Node":{"Node":"n","Address":"h"},"Service":{"ID":"s","Port":1,"Weights":{%s}},"Checks":[%s]}]`,
 			c.weights, strings.Join(checks, ","))
-		got, _, err := decode([]byte(body), "")
-		if err != nil || len(got) != 1 || got[0].Health != c.health || got[0].Weight != c.weight {
-			t.Errorf("%s: got %+v, %v; want %v of weight %d", body, got, err, c.health, c.weight)
+		d, err := decode([]byte(body), "")
+		if err != nil || len(d.instances) != 1 || d.instances[0].Health != c.health || d.instances[0].Weight != c.weight {
+			t.Errorf("%s: got %+v, %v; want %v of weight %d", body, d.instances, err, c.health, c.weight)
 		}
 	}
 }
@@ -113,9 +113,9 @@ func TestDecodeLocality(t *testing.T) {
 		{`"Locality":null`, `,"Locality":null`, " "},
 	} {
 		body := fmt.Sprintf(`[{"Node":{"Node":"n","Address":"h",%s},"Service":{"ID":"s","Port":1%s}}]`, c.node, c.service)
-		got, _, err := decode([]byte(body), "")
-		if err != nil || len(got) != 1 || got[0].Region+" "+got[0].Zone != c.want {
-			t.Errorf("%s: got %+v, %v; want %s", body, got, err, c.want)
+		d, err := decode([]byte(body), "")
+		if err != nil || len(d.instances) != 1 || d.instances[0].Region+" "+d.instances[0].Zone != c.want {
+			t.Errorf("%s: got %+v, %v; want %s", body, d.instances, err, c.want)
 		}
 	}
 }
@@ -123,11 +123,11 @@ func TestDecodeLocality(t *testing.T) {
 func TestDecodeKeepsIDsApart(t *testing.T) {
 	one := `{"Node":{"Node":"n1","Address":"h"},"Service":{"ID":"s","Port":1}}`
 	two := `{"Node":{"Node":"n0","Address":"h"},"Service":{"ID":"s","Port":1}}`
-	got, unusable, err := decode([]byte("["+one+","+two+","+one+"]"), "")
-	if err != nil || len(got) != 2 || got[0].ID != "n0/s" || got[1].ID != "n1/s" || len(unusable) != 1 {
-		t.Errorf("got %+v, left out %q, %v", got, unusable, err)
+	d, err := decode([]byte("["+one+","+two+","+one+"]"), "")
+	if err != nil || len(d.instances) != 2 || d.instances[0].ID != "n0/s" || d.instances[1].ID != "n1/s" || len(d.unusable) != 1 {
+		t.Errorf("got %+v, left out %q, %v", d.instances, d.unusable, err)
 	}
-	if _, _, err := decode([]byte(`{"not":"a list"}`), ""); !errors.Is(err, consul.ErrMalformed) {
+	if _, err := decode([]byte(`{"not":"a list"}`), ""); !errors.Is(err, consul.ErrMalformed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -141,18 +141,18 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`[null,{}]`), "x")
 	f.Add([]byte(`[{"Service":{"Port":-1,"Weights":{"Passing":-5}}}]`), "")
 	f.Fuzz(func(t *testing.T, body []byte, local string) {
-		got, _, err := decode(body, local)
-		if err != nil && len(got) > 0 {
+		d, err := decode(body, local)
+		if err != nil && len(d.instances) > 0 {
 			t.Error("instances beside an error")
 		}
-		if !slices.IsSortedFunc(got, func(a, b discovery.Instance) int { return strings.Compare(a.ID, b.ID) }) {
+		if !slices.IsSortedFunc(d.instances, func(a, b discovery.Instance) int { return strings.Compare(a.ID, b.ID) }) {
 			t.Error("not sorted")
 		}
-		for i, inst := range got {
+		for i, inst := range d.instances {
 			if err := inst.Validate(); err != nil {
 				t.Error(err)
 			}
-			if inst.Weight < 1 || i > 0 && inst.ID == got[i-1].ID {
+			if inst.Weight < 1 || i > 0 && inst.ID == d.instances[i-1].ID {
 				t.Errorf("weight or ID of %+v", inst)
 			}
 		}

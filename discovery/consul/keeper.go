@@ -30,16 +30,20 @@ type keeper struct {
 }
 
 const (
-	// checkEvery is how often the agent is asked whether it still knows an instance.
+	// checkEvery is how long the agent may be silent as long as it knows the
+	// instance as it is; forgetting or another content it tells at once.
 	checkEvery = 5 * time.Second
 	// troubled is the pause while something is wrong: an agent that has forgotten
-	// is to know again within 10 s of being back.
-	troubled = 2 * time.Second
+	// is to know again a second after it is back. It also keeps two programs that
+	// use one ID from replacing each other without a rest.
+	troubled = time.Second
 	// forbidden is the pause while the token is refused; rights reach agents
 	// within 30 s.
 	forbidden = 30 * time.Second
 	// atLeast is the shortest pause, whatever the TTL.
 	atLeast = 100 * time.Millisecond
+	// parting is how long a deregistration is tried.
+	parting = 5 * time.Second
 )
 
 func newKeeper(r *Registrar, body registration, reg discovery.Registration) *keeper {
@@ -50,12 +54,12 @@ func newKeeper(r *Registrar, body registration, reg discovery.Registration) *kee
 	return k
 }
 
-// Deregister implements [discovery.Registered].
+// Deregister implements [discovery.Registered]. What does not succeed is tried
+// again for 5 s at most.
 func (k *keeper) Deregister(ctx context.Context) error {
 	k.once.Do(func() {
 		k.stop()
-		err := k.r.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
-		if err != nil && !isNotFound(err) {
+		if err := k.remove(ctx); err != nil {
 			k.gone = fmt.Errorf("deregister %q: %w", k.body.ID, err)
 			return
 		}
@@ -64,32 +68,58 @@ func (k *keeper) Deregister(ctx context.Context) error {
 	return k.gone
 }
 
-// keep makes sure that the agent knows the instance, until ctx ends.
+func (k *keeper) remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, parting)
+	defer cancel()
+	var last error
+	for pause := atLeast; ; pause = min(2*pause, troubled) {
+		err := k.r.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
+		if err == nil || isNotFound(err) {
+			return nil
+		}
+		if last == nil || ctx.Err() == nil { // the reason, not that time was up
+			last = err
+		}
+		if final(err) || wait(ctx, pause) != nil {
+			return last
+		}
+	}
+}
+
+// keep makes sure that the agent knows the instance, until ctx ends. It spends
+// its pauses in the agent: a question that is answered when something changes,
+// or broken off when the agent ends.
 func (k *keeper) keep(ctx context.Context) {
 	failing := false
-	for pause := k.pace(); ; {
-		if wait(ctx, pause*4/5+rand.N(pause/5)) != nil {
+	hash := "" // of what the agent knows, once that is right
+	for {
+		asked, start := hash, time.Now()
+		next, again, err := k.reconcile(ctx, asked)
+		if ctx.Err() != nil {
 			return
 		}
-		again, err := k.reconcile(ctx)
-		switch pause = k.pace(); {
-		case ctx.Err() != nil:
-			return
+		hash = next
+		pause := k.pace() - time.Since(start) // nothing, as a rule: the agent has waited
+		switch {
 		case errors.Is(err, consul.ErrPermission):
 			pause = forbidden
-		case err != nil:
-			pause = min(pause, troubled)
+		case err != nil || again:
+			pause = min(k.pace(), troubled)
+		case asked == "" && hash != "":
+			pause = 0
 		}
 		if again {
 			k.r.log.Info("registered again: the Consul agent did not know the instance as it is", "instance", k.body.ID)
 		}
-		if (err != nil) == failing {
-			continue
+		if (err != nil) != failing {
+			if failing = err != nil; failing {
+				k.r.log.Warn("the registration cannot be kept for now", "instance", k.body.ID, "error", err)
+			} else {
+				k.r.log.Info("the registration is kept again", "instance", k.body.ID)
+			}
 		}
-		if failing = err != nil; failing {
-			k.r.log.Warn("the registration cannot be kept for now", "instance", k.body.ID, "error", err)
-		} else {
-			k.r.log.Info("the registration is kept again", "instance", k.body.ID)
+		if pause > 0 && wait(ctx, pause*4/5+rand.N(pause/5+1)) != nil {
+			return
 		}
 	}
 }
@@ -102,38 +132,39 @@ func (k *keeper) pace() time.Duration {
 	return max(min(checkEvery, k.ttl/3), atLeast)
 }
 
-// reconcile makes the agent know the instance as it is; again says that it had
-// to be registered.
-func (k *keeper) reconcile(ctx context.Context) (again bool, err error) {
-	knows, err := k.knows(ctx)
+// reconcile makes the agent know the instance as it is. With the hash of what it
+// knew it returns when that changes, or after a pause. again says that the
+// instance had to be registered.
+func (k *keeper) reconcile(ctx context.Context, hash string) (next string, again bool, err error) {
+	next, knows, err := k.knows(ctx, hash)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	if knows {
 		if k.ttl == 0 || time.Since(k.lived) < k.ttl/3-k.pace()/2 {
-			return false, nil
+			return next, false, nil
 		}
 		err := k.live(ctx)
 		status, refused := errors.AsType[*consul.StatusError](err)
 		if !refused || status.Code != http.StatusNotFound && status.Code != http.StatusInternalServerError {
-			return false, err
+			return next, false, err
 		}
 		// The service is there and its check is not: some agents say so with a 500.
 	}
 	err = k.put(ctx)
-	return err == nil, err
+	return "", err == nil, err
 }
 
-func (k *keeper) knows(ctx context.Context) (bool, error) {
-	res, err := k.r.client.Get(ctx, "/v1/agent/service/"+url.PathEscape(k.body.ID), nil)
+func (k *keeper) knows(ctx context.Context, hash string) (next string, ok bool, err error) {
+	res, err := k.r.client.GetChanged(ctx, "/v1/agent/service/"+url.PathEscape(k.body.ID), hash, k.pace())
 	if err != nil || !res.Found {
-		return false, err
+		return "", false, err
 	}
 	var now known
 	if err := json.Unmarshal(res.Body, &now); err != nil {
-		return false, fmt.Errorf("look for %q: %w: %w", k.body.ID, consul.ErrMalformed, err)
+		return "", false, fmt.Errorf("look for %q: %w: %w", k.body.ID, consul.ErrMalformed, err)
 	}
-	return now.equals(k.body), nil
+	return res.Hash, now.equals(k.body), nil
 }
 
 // put registers the instance and gives a sign of life at once: an agent

@@ -13,8 +13,9 @@ import (
 )
 
 // Registrar registers instances with the local agent and keeps them there: it
-// looks every few seconds whether the agent still knows them as they are, and
-// registers them again when it does not. It is safe for concurrent use.
+// notices when the agent forgets them or ends, and registers them again, a second
+// after it is back. Each instance has one question open at the agent. It is safe
+// for concurrent use.
 type Registrar struct {
 	client *consul.Client
 	log    *slog.Logger

@@ -47,27 +47,19 @@ type check struct {
 	DeregisterCriticalServiceAfter string `json:"DeregisterCriticalServiceAfter,omitempty"`
 }
 
+// maxWeight is Consul's.
+const maxWeight = 65535
+
 // defaultTTL is that of [discovery.Registration].
 const defaultTTL = 15 * time.Second
 
 // newRegistration translates reg, or says everything that is wrong with it.
 func newRegistration(reg discovery.Registration) (registration, error) {
-	errs := []error{reg.Instance.Validate()}
-	if reg.Service == "" {
-		errs = append(errs, errors.New("it has no service name"))
+	err := reg.Validate()
+	if reg.Instance.Weight > maxWeight {
+		err = errors.Join(err, fmt.Errorf("Instance.Weight: %d: want %d at most", reg.Instance.Weight, maxWeight))
 	}
-	for _, d := range []struct {
-		field string
-		value time.Duration
-	}{{"TTL", reg.TTL}, {"DeregisterAfter", reg.DeregisterAfter}, {"CheckInterval", reg.CheckInterval}} {
-		if d.value < 0 {
-			errs = append(errs, fmt.Errorf("%s is %v: want 0 (default) or more", d.field, d.value))
-		}
-	}
-	if reg.Instance.Weight < 0 || reg.Instance.Weight > 65535 {
-		errs = append(errs, fmt.Errorf("weight is %d: want 0 (default) to 65535", reg.Instance.Weight))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return registration{}, err
 	}
 	i := reg.Instance

@@ -2,10 +2,8 @@ package consul
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
@@ -24,6 +22,9 @@ type Options struct {
 	Connect bool
 	// Datacenter is asked. Default: the client's.
 	Datacenter string
+	// Hold is how long instances that vanish because Consul has lost its memory are
+	// told on, while they register again. Default: 10 s; negative: not at all.
+	Hold time.Duration
 	// Logger hears of instances that can not be used. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -42,12 +43,16 @@ func New(client *consul.Client, o Options) *Source {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
+	if s.o.Hold == 0 {
+		s.o.Hold = defaultHold
+	}
 	return s
 }
 
 // Watch implements [discovery.Source]. An empty answer after a full one is
 // confirmed by Consul's leader before it is believed. What is known stays when
-// Consul cannot be asked; the error is told beside it, once.
+// Consul cannot be asked; the error is told beside it, once. Instances that
+// vanish because Consul has lost its memory stay for [Options.Hold] at most.
 func (s *Source) Watch(ctx context.Context, service string, tell func(discovery.Update)) error {
 	if service == "" || strings.Trim(service, ".") == "" {
 		return fmt.Errorf("watch service %q: that is no name", service)
@@ -59,7 +64,8 @@ func (s *Source) Watch(ctx context.Context, service string, tell func(discovery.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := watching{source: s, service: service, tell: tell, skipped: map[string]bool{}}
+	w := &watching{source: s, service: service, tell: tell, skipped: map[string]bool{}}
+	defer w.end()
 	if err := w.locate(ctx); err != nil {
 		return err
 	}
@@ -67,68 +73,4 @@ func (s *Source) Watch(ctx context.Context, service string, tell func(discovery.
 		Path: endpoint + url.PathEscape(service), Datacenter: s.o.Datacenter,
 		Read: consul.Cached, ConfirmEmpty: true,
 	}, w.update)
-}
-
-// watching is what one watch remembers.
-type watching struct {
-	source  *Source
-	service string
-	tell    func(discovery.Update)
-	local   string // our own datacenter; empty if all instances are in it
-
-	told    bool // last is what the receiver knows, and no error came after it
-	last    discovery.Snapshot
-	known   bool            // there was an instance once
-	skipped map[string]bool // instances already complained of
-}
-
-// locate learns where we are, if a datacenter was named that may be another: its
-// instances are dialled by other addresses.
-func (w *watching) locate(ctx context.Context) error {
-	if !w.source.client.NamesDatacenter(w.source.o.Datacenter) {
-		return nil
-	}
-	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
-		dc, err := w.source.client.Datacenter(ctx)
-		if err == nil {
-			w.local = dc
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if errors.Is(err, consul.ErrClosed) {
-			return err
-		}
-		if pause == time.Second { // tell the first failure only
-			w.tell(discovery.Update{Err: fmt.Errorf("instances of %q: %w", w.service, err)})
-		}
-		if err := wait(ctx, rand.N(pause)); err != nil {
-			return err
-		}
-	}
-}
-
-// update tells an answer if it says something new: outputs of checks and indexes
-// change more often than instances do.
-func (w *watching) update(r consul.Result) {
-	instances, unusable, err := decode(r.Body, w.local)
-	if err = errors.Join(r.Err, err); err != nil {
-		w.told = false
-		w.tell(discovery.Update{Err: fmt.Errorf("instances of %q: %w", w.service, err)})
-		return
-	}
-	for _, id := range unusable {
-		if !w.skipped[id] {
-			w.skipped[id] = true
-			w.source.log.Warn("instance left out: it has no address and port to dial", "service", w.service, "instance", id)
-		}
-	}
-	w.known = w.known || len(instances)+len(unusable) > 0
-	next := discovery.Snapshot{Instances: instances, Unknown: !w.known}
-	if w.told && next.Equal(w.last) {
-		return
-	}
-	w.told, w.last = true, next
-	w.tell(discovery.Update{Snapshot: next})
 }

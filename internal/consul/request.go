@@ -113,9 +113,9 @@ func (c *Client) send(ctx context.Context, method, path string, params url.Value
 	if index, err := strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64); err == nil {
 		a.index = max(index, 1) // 0 would mean "do not block", and spin
 	}
-	a.hash = resp.Header.Get("X-Consul-ContentHash")
-	a.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
-	a.closed = resp.Header.Get("X-Consul-Default-ACL-Policy") == "deny" && req.Header.Get("X-Consul-Token") == ""
+	a.hash = resp.Header.Get("X-Consul-Contenthash")
+	a.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-Acls") == "true"
+	a.closed = resp.Header.Get("X-Consul-Default-Acl-Policy") == "deny" && req.Header.Get("X-Consul-Token") == ""
 	return a, nil
 }
 
