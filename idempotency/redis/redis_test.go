@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -22,7 +23,7 @@ func TestContract(t *testing.T) {
 	var prefix string
 	idempotencytest.Run(t, idempotencytest.Harness{
 		Open: func(t *testing.T) idempotency.Store {
-			prefix = t.Name() + ":"
+			prefix = unique(t)
 			return open(t, redis.Options{Client: client(t), Prefix: prefix})
 		},
 		Advance: func(t *testing.T, d time.Duration) { age(t, c, prefix, d) },
@@ -53,9 +54,10 @@ return 1`).Run(t.Context(), c, nil, prefix, d.Milliseconds()).Err())
 
 func TestForeignKeysAreCorrupt(t *testing.T) {
 	c := client(t)
-	s := open(t, redis.Options{Client: c, Prefix: t.Name()})
+	prefix := unique(t)
+	s := open(t, redis.Options{Client: c, Prefix: prefix})
 	id := idempotencytest.Name(t, "one")
-	key := t.Name() + id.String()
+	key := prefix + id.String()
 	for name, spoil := range map[string]func() error{
 		"not a hash": func() error { return c.Set(t.Context(), key, "x", 0).Err() },
 		"a newer version": func() error {
@@ -83,7 +85,7 @@ func TestForeignKeysAreCorrupt(t *testing.T) {
 
 func TestFull(t *testing.T) {
 	c := client(t)
-	s := open(t, redis.Options{Client: c, Prefix: t.Name()})
+	s := open(t, redis.Options{Client: c, Prefix: unique(t)})
 	running := idempotency.Claim{
 		ID: idempotencytest.Name(t, "running"), Token: idempotency.NewToken(), Lease: time.Minute, TTL: time.Minute,
 	}
@@ -127,8 +129,9 @@ func TestManyMachines(t *testing.T) {
 	for i := range ids {
 		ids[i] = idempotencytest.Name(t, fmt.Sprint(i))
 	}
+	prefix := unique(t)
 	for range 5 {
-		s := open(t, redis.Options{Client: client(t), Prefix: t.Name()})
+		s := open(t, redis.Options{Client: client(t), Prefix: prefix})
 		all.Go(func() {
 			for i, id := range ids {
 				e, err := s.Begin(t.Context(), idempotency.Claim{ID: id, Token: idempotency.NewToken(), Lease: time.Minute, TTL: time.Minute})
@@ -156,6 +159,9 @@ func TestBadOptions(t *testing.T) {
 		}
 	}
 }
+
+// unique returns a prefix that no other run of a test uses.
+func unique(t testing.TB) string { return t.Name() + rand.Text() + ":" }
 
 func open(t testing.TB, o redis.Options) *redis.Store {
 	t.Helper()
