@@ -66,7 +66,7 @@ var rooms = map[string]room{
 		"call", "discovery", "balancer", "breaker", "retry", "limit", "policy", "internal/telemetry",
 	}},
 	"internal/route": {floor: 3, quiet: true, may: []string{"policy"}},
-	"policy/consul":  {floor: 3, may: []string{"policy", "internal/consul", "internal/lastgood"}, planned: true},
+	"policy/consul":  {floor: 3, may: []string{"policy", "internal/consul"}},
 
 	// Floor 4: the path of a call.
 	"internal/outbound": {floor: 4, may: []string{
