@@ -67,23 +67,27 @@ type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 
+// openFile opens the file. bbolt panics on some kinds of damage and leaves the
+// file locked, which is undone here.
 func openFile(path string, o Options) (db *bbolt.DB, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, &refusedError{err}
-	}
-	if err := f.Close(); err != nil {
-		return nil, &refusedError{err}
+	var file *os.File
+	open := func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
 	}
 	err = guarded(func() (err error) {
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: o.LockWait})
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout: o.LockWait, OpenFile: open, FreelistType: bbolt.FreelistMapType,
+		})
 		return err
 	})
 	switch {
+	case errors.Is(err, deadletter.ErrCorrupt):
+		unlock(file)
 	case ofSystem(err):
-		err = &refusedError{err}
+		return nil, &refusedError{err}
 	case errors.Is(err, bolterrors.ErrTimeout):
-		err = &refusedError{fmt.Errorf("another process has it open, waited %v: one process at a time may have it", o.LockWait)}
+		return nil, &refusedError{fmt.Errorf("another process has it open, waited %v: one process at a time may have it", o.LockWait)}
 	}
 	return db, err
 }
@@ -103,7 +107,7 @@ func (s *Sink) load() error {
 	}
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		if tx.Size() > st.Size() {
-			return fmt.Errorf("it has %d bytes of %d", st.Size(), tx.Size())
+			return fmt.Errorf("it has %d bytes of %d: %w", st.Size(), tx.Size(), deadletter.ErrCorrupt)
 		}
 		bucket := tx.Bucket(lettersBucket)
 		if bucket == nil {
