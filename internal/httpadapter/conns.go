@@ -3,9 +3,11 @@ package httpadapter
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -138,4 +140,34 @@ func handshake(
 		return nil, &ConnectError{addr, err}
 	}
 	return conn, nil
+}
+
+// refusals are the alerts about a client's certificate.
+var refusals = [...]tls.AlertError{
+	42,  // bad_certificate
+	43,  // unsupported_certificate
+	44,  // certificate_revoked
+	45,  // certificate_expired
+	46,  // certificate_unknown
+	48,  // unknown_ca
+	49,  // access_denied
+	116, // certificate_required
+}
+
+// refusedUs says whether the instance has refused our certificate. Under TLS 1.3
+// we learn that only when we read, the request being under way: our part of the
+// handshake ends before the server's. But a server looks at no data before its own
+// part is done (RFC 8446, section 4.4: there is no early data here, and neither
+// renegotiation nor a certificate after the handshake), so it has seen nothing
+// of the request.
+//
+// Where a reset overtakes the alert nothing is proven; nor where HTTP/2 says only
+// that its connection could not be established, with an error of its own.
+func refusedUs(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" || op.Err == nil { // how crypto/tls tells an alert; its type is its own
+		return false
+	}
+	told := op.Err.Error()
+	return slices.ContainsFunc(refusals[:], func(a tls.AlertError) bool { return a.Error() == told })
 }

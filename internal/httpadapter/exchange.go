@@ -135,6 +135,9 @@ func (x *exchange) judgeError(err error) call.Outcome {
 	if _, ok := errors.AsType[*ConnectError](err); ok {
 		out.Reason, out.Sent = call.Unreachable, call.NotSent
 	}
+	if x.t.conns != nil && refusedUs(err) {
+		out.Reason, out.Sent = call.Unreachable, call.NotSent
+	}
 	if !validHeader(x.req) { // net/http refuses it before it looks for a connection
 		out.Reason, out.Sent = call.Rejected, call.NotSent
 	}
