@@ -92,6 +92,12 @@ type TLS struct {
 	SANs []string
 	// ALPN is what is offered.
 	ALPN []string `json:",omitempty"`
+	// MinVersion and MaxVersion are "TLSv1_2" and the like. Empty: Envoy's default
+	// for a client, 1.2 to 1.3.
+	MinVersion string `json:",omitempty"`
+	MaxVersion string `json:",omitempty"`
+	// Ciphers are Envoy's names of those allowed up to 1.2. Empty: its default.
+	Ciphers []string `json:",omitempty"`
 }
 
 // envoyEjection are the defaults of Envoy's outlier detection.

@@ -23,7 +23,7 @@ const dumpEnv = "PARITY_DUMP"
 
 // TestConformance plays every scenario. Those that feel each other's entries
 // come last, one by one.
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { //nolint:tparallel // those that come last have the Consul to themselves
 	t.Parallel()
 	l := start(t)
 	names := map[string]bool{}

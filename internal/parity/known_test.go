@@ -217,6 +217,10 @@ func known() map[string][]struct {
 		"global-protocol-own":      {protocol("grpc")},
 		"global-config":            {limits(1024, 1024, 1024), connect("web", 0, 5*second)},
 		"global-caller":            {protocol("grpc"), limits(3, 1024, 1024), connect("web", 0, 77*time.Millisecond)},
+		"global-tls": {{func(v view) any {
+			tls := v.level("web", 0).TLS
+			return []any{tls.MinVersion, tls.MaxVersion, tls.Ciphers}
+		}, []any{"TLSv1_2", "TLSv1_2", []string{"ECDHE-ECDSA-AES128-GCM-SHA256"}}}},
 		"whole-canary": {
 			{timeouts, []time.Duration{15 * second, 30 * second, 3 * second, 15 * second}},
 			levels("v1.web", "v1.web", "v2.web", "backup"),

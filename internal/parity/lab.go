@@ -99,6 +99,9 @@ func (l *Lab) Play(ctx context.Context, s Scenario) (undo func() error, err erro
 		if err != nil {
 			return undo, fmt.Errorf("%s: write %s %s: %w", s.Name, head.Kind, head.Name, err)
 		}
+		if head.Name == "" {
+			head.Name = head.Kind // "mesh" has no other name
+		}
 		done = append(done, func() error {
 			_, err := l.dc1.ConfigEntries().Delete(head.Kind, head.Name, (&api.WriteOptions{}).WithContext(clean))
 			return err

@@ -200,14 +200,18 @@ func transport(s *corev3.TransportSocket) (TLS, error) {
 		return TLS{}, err
 	}
 	common := c.GetCommonTlsContext()
-	validation := common.GetValidationContext()
+	validation, params := common.GetValidationContext(), common.GetTlsParams()
 	errs := []error{
 		only(c, "common_tls_context", "sni"),
 		only(common, "tls_params", "tls_certificates", "validation_context", "alpn_protocols"),
-		only(common.GetTlsParams()),
+		only(params, "tls_minimum_protocol_version", "tls_maximum_protocol_version", "cipher_suites"),
 		only(validation, "trusted_ca", "match_typed_subject_alt_names"),
 	}
-	t := TLS{SNI: c.GetSni(), ALPN: common.GetAlpnProtocols()}
+	t := TLS{
+		SNI: c.GetSni(), ALPN: common.GetAlpnProtocols(),
+		MinVersion: tlsVersion(params.GetTlsMinimumProtocolVersion()), MaxVersion: tlsVersion(params.GetTlsMaximumProtocolVersion()),
+		Ciphers: params.GetCipherSuites(),
+	}
 	for _, m := range validation.GetMatchTypedSubjectAltNames() {
 		if m.GetSanType() != tlsv3.SubjectAltNameMatcher_URI {
 			errs = append(errs, fmt.Errorf("name of kind %s in the certificate", m.GetSanType()))
@@ -217,6 +221,13 @@ func transport(s *corev3.TransportSocket) (TLS, error) {
 	}
 	slices.Sort(t.SANs)
 	return t, errors.Join(errs...)
+}
+
+func tlsVersion(v tlsv3.TlsParameters_TlsProtocol) string {
+	if v == tlsv3.TlsParameters_TLS_AUTO {
+		return ""
+	}
+	return v.String()
 }
 
 // levelEndpoints are those of the cluster of that name. known is false as long

@@ -36,5 +36,11 @@ func global() []Scenario {
 				`"Overrides":[{"Name":"{web}","Protocol":"grpc","ConnectTimeoutMs":77}]}}`},
 			Instances: each("web"), Tries: toWeb,
 		},
+		{
+			Name: "global-tls", Why: "the mesh's TLS versions and ciphers for requests that go out", Alone: true,
+			Entries: []string{`{"Kind":"mesh","TLS":{"Outgoing":{"TLSMinVersion":"TLSv1_2","TLSMaxVersion":"TLSv1_2",` +
+				`"CipherSuites":["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]},"Incoming":{"TLSMinVersion":"TLSv1_3"}}}`},
+			Instances: each("web"),
+		},
 	}
 }
