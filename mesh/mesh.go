@@ -15,10 +15,10 @@ import (
 
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
-	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/grpcadapter"
 	"github.com/innermesh/innermesh/internal/httpadapter"
 	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/tlsutil"
 )
 
@@ -29,7 +29,7 @@ type Mesh struct {
 	o         Options
 	log       *slog.Logger
 	tel       *telemetry.Telemetry
-	directory *cluster.Directory
+	directory *upstream.Directory
 	policies  *policies
 	registrar discovery.Registrar
 	dialling  []grpc.DialOption
@@ -41,7 +41,7 @@ type Mesh struct {
 }
 
 // ErrClosed is the cause of calls that come after Close.
-var ErrClosed = cluster.ErrClosed
+var ErrClosed = upstream.ErrClosed
 
 // New joins the mesh. It fails only if options are wrong, and then names all
 // faults, each an [*OptionError]. It does not wait for Consul: calls do, within
@@ -73,12 +73,12 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 		return err
 	}
 	m.policies = newPolicies(m.o, documents, m.tel, m.log)
-	m.directory = cluster.NewDirectory(cluster.Options{
+	m.directory = upstream.NewDirectory(upstream.Options{
 		Source: source, Telemetry: m.tel, Logger: m.log,
-		Policy: m.policies.of, Opened: m.policies.follow, Closed: m.policies.forget,
+		Follow: m.policies.follow, Forget: m.policies.forget, Provisional: m.policies.of,
 	})
 	m.onClose(func(context.Context) error { m.directory.Close(); return nil })
-	m.policies.start(m.directory)
+	m.policies.start()
 	m.onClose(func(context.Context) error { m.policies.close(); return nil })
 	unobserve, err := m.tel.ObserveInflight(m.inflight)
 	if err != nil {
@@ -145,18 +145,37 @@ func (m *Mesh) Ready(ctx context.Context, services ...string) error {
 	}
 	var faults []error
 	for _, service := range services {
-		c, err := m.directory.Get(service)
-		if err == nil {
-			err = c.Ready(ctx)
-		}
-		if err == nil && !own { // of ourselves we only want to know that discovery answers
-			err = c.Status().Error
-		}
+		err := m.ready(ctx, service, own)
 		if err != nil {
 			faults = append(faults, &call.Error{Service: service, Method: "ready", Reason: call.Rejected, Err: err})
 		}
 	}
 	return errors.Join(faults...)
+}
+
+func (m *Mesh) ready(ctx context.Context, service string, own bool) error {
+	u, err := m.directory.Get(service)
+	if err != nil {
+		return err
+	}
+	plan, err := u.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range plan.Routes {
+		for _, d := range r.Destinations {
+			if err := d.Ready(ctx); err != nil {
+				return err
+			}
+			if own { // of ourselves we only want to know that discovery answers
+				continue
+			}
+			if err := d.Error(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Close leaves the mesh: registrations are withdrawn, connections closed and
@@ -204,8 +223,8 @@ func (m *Mesh) secure() func(service string) *tls.Config {
 }
 
 func (m *Mesh) inflight(tell func(service string, n int)) {
-	for _, c := range m.directory.All() {
-		tell(c.Service, c.Inflight())
+	for _, u := range m.directory.All() {
+		tell(u.Service, u.Inflight())
 	}
 }
 

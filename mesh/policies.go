@@ -1,80 +1,175 @@
 package mesh
 
 import (
-	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 
-	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/policy"
 )
 
-// documents is where central policy documents come from. Watch blocks until ctx
-// ends and tells the document under a key whenever it changes; found is false
-// while there is none.
-type documents interface {
-	Watch(ctx context.Context, key string, tell func(data []byte, found bool)) error
-}
+// slot is the place of a layer among those that are laid over the built-in
+// policy and the program's defaults, lowest first.
+type slot int
+
+const (
+	slotEntries        slot = iota // Consul's config entries
+	slotSharedConfig               // the extension in proxy-defaults
+	slotSharedDocument             // the document for all services
+	slotMeta                       // the extension in the service's service-defaults
+	slotDocument                   // the document of the service
+	slots
+)
 
 // policies merges the layers of policy for each service and follows the central
 // ones. A bad document changes nothing: the last good one stays in force.
 type policies struct {
-	o         Options
-	documents documents // nil if there is no centre
-	prefix    string
-	tel       *telemetry.Telemetry
-	log       *slog.Logger
+	o       Options
+	sources []policySource
+	tel     *telemetry.Telemetry
+	log     *slog.Logger
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	taking    sync.Mutex // one document after the other
-	directory *cluster.Directory
+	taking sync.Mutex // one document after the other
 
 	mu       sync.Mutex
-	layers   map[string]policy.Layer       // the documents in force by service, "" for the defaults
-	followed map[string]context.CancelFunc // by service
+	shared   [slots]policy.Layer // those of all services
+	heard    map[string]bool     // the shared sources that have spoken
+	followed map[string]*following
 }
 
-func newPolicies(o Options, d documents, tel *telemetry.Telemetry, log *slog.Logger) *policies {
+// policySource is where layers come from.
+type policySource interface {
+	// shared says what the source calls that which it tells of all services;
+	// empty if it tells of none.
+	shared() string
+	// watch tells the layers of a service, or of all if it is named "", until
+	// ctx ends. known is false while the source could not be asked.
+	watch(ctx context.Context, service string, tell func(u policyUpdate)) error
+}
+
+// policyUpdate is what a source says: some layers, or why not.
+type policyUpdate struct {
+	// what names the source in logs, such as "consul kv innermesh/defaults".
+	what   string
+	layers map[slot]policy.Layer
+	// err says that what the source has is no good.
+	err error
+	// found is false if the source has nothing, which is no fault.
+	found bool
+	// unknown says that the source could not be asked.
+	unknown bool
+}
+
+// following is a service whose policy is followed.
+type following struct {
+	upstream *upstream.Upstream
+	stop     context.CancelFunc
+	applying sync.Mutex // what is merged last is applied last
+
+	// Guarded by the mutex of policies.
+	layers [slots]policy.Layer
+	silent int // sources that have not spoken yet
+}
+
+func newPolicies(o Options, sources []policySource, tel *telemetry.Telemetry, log *slog.Logger) *policies {
 	p := &policies{
-		o: o, documents: d, prefix: cmp.Or(o.Consul.KVPrefix, "innermesh"), tel: tel, log: log,
-		layers: make(map[string]policy.Layer), followed: make(map[string]context.CancelFunc),
+		o: o, sources: sources, tel: tel, log: log,
+		heard: make(map[string]bool), followed: make(map[string]*following),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
 
-// start follows the defaults of all services and puts what comes in force for
-// the clusters of d.
-func (p *policies) start(d *cluster.Directory) {
-	p.directory = d
-	p.watch(p.ctx, p.prefix+"/defaults", "")
+// start follows what is said of all services.
+func (p *policies) start() {
+	for _, s := range p.sources {
+		if s.shared() != "" {
+			p.watch(p.ctx, s, "", func() { p.spoken(s) })
+		}
+	}
 }
 
-// follow begins to follow the document of a service that has come to life.
-func (p *policies) follow(service string) {
+// follow begins to follow the policy of a service that has come to life. It is
+// put in force once every source has spoken.
+func (p *policies) follow(u *upstream.Upstream) {
 	ctx, cancel := context.WithCancel(p.ctx)
+	f := &following{upstream: u, stop: cancel, silent: len(p.sources)}
 	p.mu.Lock()
-	p.followed[service] = cancel
+	for _, s := range p.sources {
+		if s.shared() != "" && !p.heard[s.shared()] {
+			f.silent++
+		}
+	}
+	p.followed[u.Service] = f
+	silent := f.silent
 	p.mu.Unlock()
-	p.watch(ctx, p.prefix+"/services/"+service, service)
+	if silent == 0 {
+		p.apply(f)
+	}
+	for _, s := range p.sources {
+		p.watch(ctx, s, u.Service, func() { p.hear(f) })
+	}
+}
+
+// watch follows one source until ctx ends; first is called when it has spoken.
+func (p *policies) watch(ctx context.Context, s policySource, service string, first func()) {
+	var once sync.Once
+	p.wg.Go(func() {
+		// A watch only ends with its context, which needs no telling.
+		_ = s.watch(ctx, service, func(u policyUpdate) {
+			if u.layers != nil || u.err != nil {
+				p.take(service, u)
+			}
+			if !u.unknown {
+				once.Do(first)
+			}
+		})
+	})
+}
+
+// spoken notes that a source has said what concerns all services.
+func (p *policies) spoken(s policySource) {
+	p.mu.Lock()
+	p.heard[s.shared()] = true
+	all := make([]*following, 0, len(p.followed))
+	for _, f := range p.followed {
+		all = append(all, f)
+	}
+	p.mu.Unlock()
+	for _, f := range all {
+		p.hear(f)
+	}
+}
+
+// hear counts a source that has spoken of a service. With the last one the
+// policy is in force.
+func (p *policies) hear(f *following) {
+	p.mu.Lock()
+	f.silent--
+	complete := f.silent == 0
+	p.mu.Unlock()
+	if complete {
+		p.apply(f)
+	}
 }
 
 // forget ends what follow began.
-func (p *policies) forget(service string) {
+func (p *policies) forget(u *upstream.Upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cancel := p.followed[service]; cancel != nil {
-		cancel()
+	if f := p.followed[u.Service]; f != nil && f.upstream == u {
+		f.stop()
+		delete(p.followed, u.Service)
 	}
-	delete(p.followed, service)
-	delete(p.layers, service)
 }
 
 func (p *policies) close() {
@@ -82,7 +177,7 @@ func (p *policies) close() {
 	p.wg.Wait()
 }
 
-// of returns what is in force for a service.
+// of returns what is in force for a service, as far as is known.
 func (p *policies) of(service string) policy.Effective {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,76 +185,101 @@ func (p *policies) of(service string) policy.Effective {
 }
 
 func (p *policies) merged(service string) policy.Effective {
+	own := [slots]policy.Layer{}
+	if f := p.followed[service]; f != nil {
+		own = f.layers
+	}
 	layers := []policy.Layer{
 		{Name: "built-in", Service: policy.Default()},
 		{Name: "Options.Defaults", Service: p.o.Defaults},
-		p.layers[""],
 	}
-	if service != "" {
-		layers = append(layers, p.layers[service], policy.Layer{Name: "Options.Pinned", Service: p.o.Pinned[service]})
+	for i := range slots {
+		layers = append(layers, p.shared[i], own[i])
 	}
-	return policy.Merge(layers...)
+	layers = append(layers, policy.Layer{Name: "Options.Pinned", Service: p.o.Pinned[service]})
+	return policy.Merge(slices.DeleteFunc(layers, func(l policy.Layer) bool { return l.Name == "" })...)
 }
 
-// watch follows one document until ctx ends.
-func (p *policies) watch(ctx context.Context, key, service string) {
-	if p.documents == nil {
-		return
-	}
-	p.wg.Go(func() {
-		// Watch only ends with its context, which needs no telling.
-		_ = p.documents.Watch(ctx, key, func(data []byte, found bool) { p.take(key, service, data, found) })
-	})
-}
-
-// take puts a document in force, or says why not.
-func (p *policies) take(key, service string, data []byte, found bool) {
+// take puts what a source says in force, or says why not.
+func (p *policies) take(service string, u policyUpdate) {
 	p.taking.Lock()
 	defer p.taking.Unlock()
-	layer := policy.Layer{Name: "consul kv " + key}
-	if found {
-		var err error
-		if layer.Service, err = policy.Decode(data, layer.Name); err != nil {
-			p.refuse(key, service, err)
-			return
-		}
+	err := u.err
+	if err == nil {
+		err = p.put(service, u.layers)
 	}
-	if err := p.put(service, layer); err != nil {
-		p.refuse(key, service, err)
+	if err != nil {
+		p.log.Error("policy refused, the last good one stays in force", "document", u.what, "error", err)
+		p.tel.ConfigUpdated(service, false)
 		return
 	}
-	for _, c := range p.directory.All() {
-		if service == "" || c.Service == service {
-			c.Apply(p.of(c.Service))
-		}
+	var applying sync.WaitGroup
+	for _, f := range p.concerned(service) {
+		applying.Go(func() { p.apply(f) })
 	}
-	if found {
-		p.log.Info("policy applied", "document", key)
+	applying.Wait()
+	if u.found {
+		p.log.Info("policy applied", "document", u.what)
 	}
 	p.tel.ConfigUpdated(service, true)
 }
 
-// put replaces a layer unless what would then be in force is invalid: a document
+// put replaces layers unless what would then be in force is invalid: a document
 // can be good by itself and still contradict another layer.
-func (p *policies) put(service string, layer policy.Layer) error {
+func (p *policies) put(service string, layers map[slot]policy.Layer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := p.layers[service]
-	p.layers[service] = layer
+	at := &p.shared
 	concerned := []string{service}
 	if service == "" {
-		concerned = slices.Collect(maps.Keys(p.layers))
+		for s := range p.followed {
+			concerned = append(concerned, s)
+		}
+	} else {
+		f := p.followed[service]
+		if f == nil {
+			return nil // it was let go meanwhile
+		}
+		at = &f.layers
 	}
+	old := *at
+	for i, l := range layers {
+		at[i] = l
+	}
+	var faults []error
 	for _, s := range concerned {
-		if err := p.merged(s).Validate(); err != nil {
-			p.layers[service] = old
-			return err
+		if err := upstream.Check(s, p.merged(s)); err != nil {
+			faults = append(faults, fmt.Errorf("service %q: %w", s, err))
 		}
 	}
-	return nil
+	if len(faults) > 0 {
+		*at = old
+		if service != "" {
+			return errors.Unwrap(faults[0])
+		}
+	}
+	return errors.Join(faults...)
 }
 
-func (p *policies) refuse(key, service string, err error) {
-	p.log.Error("policy refused, the last good one stays in force", "document", key, "error", err)
-	p.tel.ConfigUpdated(service, false)
+// concerned returns the services that a change of a service's layers, or of all
+// services', is for, unless a source is still silent about them.
+func (p *policies) concerned(service string) []*following {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*following
+	for s, f := range p.followed {
+		if (service == "" || service == s) && f.silent == 0 {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func (p *policies) apply(f *following) {
+	f.applying.Lock()
+	defer f.applying.Unlock()
+	u := f.upstream
+	if err := u.Apply(p.of(u.Service)); err != nil && !errors.Is(err, ErrClosed) {
+		p.log.Error("policy can not be put in force", "service", u.Service, "error", err) // it was checked before
+	}
 }

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/innermesh/innermesh/discovery"
@@ -9,7 +10,7 @@ import (
 )
 
 // sources chooses where instances and policy documents come from.
-func (m *Mesh) sources() (discovery.Source, documents, error) {
+func (m *Mesh) sources() (discovery.Source, []policySource, error) {
 	m.registrar = m.o.Registrar
 	if m.o.Discovery != nil {
 		if r, ok := m.o.Discovery.(discovery.Registrar); ok && m.registrar == nil {
@@ -28,18 +29,6 @@ func (m *Mesh) sources() (discovery.Source, documents, error) {
 	if m.registrar == nil {
 		m.registrar = discoveryconsul.NewRegistrar(client, m.log)
 	}
-	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), &consulDocuments{client}, nil
-}
-
-// consulDocuments are policy documents in Consul's KV store.
-type consulDocuments struct{ client *consul.Client }
-
-// Watch implements documents. That a key can not be read is the client's to
-// tell; whatever was read before stays in force.
-func (d *consulDocuments) Watch(ctx context.Context, key string, tell func(data []byte, found bool)) error {
-	return d.client.WatchKV(ctx, key, func(kv consul.KV) {
-		if kv.Err == nil {
-			tell(kv.Value, kv.Found)
-		}
-	})
+	documents := &kvDocuments{client: client, prefix: cmp.Or(m.o.Consul.KVPrefix, "innermesh")}
+	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), []policySource{documents}, nil
 }

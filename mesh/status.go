@@ -16,13 +16,17 @@ type Upstream struct {
 	// Retries are the attempts that were not the first of their call, since
 	// this program came to know the service.
 	Retries uint64
-	// Instances are all that discovery knows, critical ones too, by ID.
+	// Instances are all that discovery knows, critical ones too: those of the
+	// service's targets one after the other, each by ID.
 	Instances []UpstreamInstance
 }
 
 // UpstreamInstance is one instance of an upstream. The counts are since this
 // program came to know it.
 type UpstreamInstance struct {
+	// Target is the set of instances it belongs to: the service itself, or what
+	// its routes lead to.
+	Target   string
 	Instance discovery.Instance
 	// Inflight is how many attempts are under way to it.
 	Inflight int
@@ -39,11 +43,19 @@ type UpstreamInstance struct {
 // name.
 func (m *Mesh) Upstreams() []Upstream {
 	var all []Upstream
-	for _, c := range m.directory.All() {
-		s := c.Status()
-		u := Upstream{Service: s.Service, Error: s.Error, Retries: s.Retries}
-		for _, i := range s.Instances {
-			u.Instances = append(u.Instances, UpstreamInstance(i))
+	for _, up := range m.directory.All() {
+		u := Upstream{Service: up.Service, Retries: up.Retries()}
+		for i, c := range up.Clusters() {
+			s := c.Status()
+			if i == 0 {
+				u.Error = s.Error
+			}
+			for _, i := range s.Instances {
+				u.Instances = append(u.Instances, UpstreamInstance{
+					Target: c.Target.String(), Instance: i.Instance, Inflight: i.Inflight,
+					Attempts: i.Attempts, Failures: i.Failures, P50: i.P50, P99: i.P99, Breaker: i.Breaker,
+				})
+			}
 		}
 		all = append(all, u)
 	}

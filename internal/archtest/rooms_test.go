@@ -63,29 +63,34 @@ var rooms = map[string]room{
 	// Floor 3: what a service is made of.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
 	"internal/cluster": {floor: 3, may: []string{
-		"call", "discovery", "balancer", "breaker", "retry", "limit", "policy", "internal/telemetry",
+		"call", "discovery", "balancer", "breaker", "limit", "policy", "internal/telemetry",
 	}},
 	"internal/route": {floor: 3, quiet: true, may: []string{"policy"}},
 	"policy/consul":  {floor: 3, may: []string{"policy", "internal/consul"}},
 
-	// Floor 4: the path of a call.
-	"internal/outbound": {floor: 4, may: []string{
-		"call", "discovery", "balancer", "internal/cluster", "internal/route", "retry", "limit", "policy", "internal/telemetry",
+	// Floor 4: where calls go.
+	"internal/upstream": {floor: 4, may: []string{
+		"discovery", "balancer", "retry", "limit", "policy", "internal/cluster", "internal/route", "internal/telemetry",
 	}},
 
-	// Floor 5: translators.
-	"internal/grpcadapter": {floor: 5, may: []string{
-		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/outbound", "inbound",
-	}},
-	"internal/httpadapter": {floor: 5, may: []string{
-		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/outbound", "inbound",
+	// Floor 5: the path of a call.
+	"internal/outbound": {floor: 5, may: []string{
+		"call", "discovery", "balancer", "internal/cluster", "internal/route", "internal/upstream", "retry", "limit", "policy", "internal/telemetry",
 	}},
 
-	// Floor 6: front doors.
-	"mesh": {floor: 6, may: []string{allBelow}},
-	"saga": {floor: 6, may: []string{"call", "deadletter"}, planned: true},
+	// Floor 6: translators.
+	"internal/grpcadapter": {floor: 6, may: []string{
+		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
+	}},
+	"internal/httpadapter": {floor: 6, may: []string{
+		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
+	}},
 
-	// Floor 7: those who live in front of the house.
-	"examples/...": {floor: 7, may: []string{publicBelow, "internal/consultest"}},
-	"meshtest":     {floor: 7, may: []string{publicBelow}, planned: true},
+	// Floor 7: front doors.
+	"mesh": {floor: 7, may: []string{allBelow}},
+	"saga": {floor: 7, may: []string{"call", "deadletter"}, planned: true},
+
+	// Floor 8: those who live in front of the house.
+	"examples/...": {floor: 8, may: []string{publicBelow, "internal/consultest"}},
+	"meshtest":     {floor: 8, may: []string{publicBelow}, planned: true},
 }

@@ -17,21 +17,17 @@ import (
 	"github.com/innermesh/innermesh/policy"
 )
 
-// Cluster is one service as this process knows it. One goroutine follows
-// discovery; all methods are safe for concurrent use.
+// Cluster is a set of instances, all of a service or some, as this process knows
+// them. One goroutine follows discovery; all methods are safe for concurrent use.
 type Cluster struct {
-	// Service is the logical name.
-	Service string
-	// Telemetry records the calls to the service.
-	Telemetry *telemetry.Upstream
+	// Target says which instances they are.
+	Target policy.Target
 
+	o      Options
 	log    *slog.Logger
-	tel    *telemetry.Telemetry
 	view   atomic.Pointer[View]
 	ready  chan struct{}         // closed by the first snapshot
 	doubt  atomic.Pointer[error] // what the source said last, while it knows nothing
-	again  atomic.Uint64         // attempts that were not the first
-	used   atomic.Bool           // since the directory last looked
 	closed context.CancelFunc
 	ended  chan struct{}
 
@@ -43,25 +39,47 @@ type Cluster struct {
 	watchers map[*func()]struct{}
 }
 
-func newCluster(ctx context.Context, service string, o Options) *Cluster {
+// Options say what a cluster is and what it needs.
+type Options struct {
+	// Upstream is the service that is called, as metrics and logs name it.
+	Upstream string
+	// Target says which instances to follow.
+	Target policy.Target
+	// Policy is in force for them until [Cluster.Apply].
+	Policy    policy.Effective
+	Source    discovery.Source
+	Telemetry *telemetry.Telemetry
+	Logger    *slog.Logger
+}
+
+// New returns a cluster that follows its instances. Close it.
+func New(ctx context.Context, o Options) *Cluster {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Cluster{
-		Service: service, Telemetry: o.Telemetry.Upstream(service),
-		log: o.Logger.With("service", service), tel: o.Telemetry,
+		Target: o.Target, o: o, log: o.Logger,
 		ready: make(chan struct{}), closed: cancel, ended: make(chan struct{}),
 		members:  make(map[string]*Member),
 		watchers: make(map[*func()]struct{}),
 	}
-	c.used.Store(true)
-	c.view.Store(newView(newSettings(o.Policy(service), nil), nil, discovery.ErrNotReady))
+	if name := o.Target.String(); name != o.Upstream {
+		c.log = c.log.With("target", name)
+	}
+	c.view.Store(newView(newSettings(o.Policy), nil, 0, discovery.ErrNotReady))
 	go func() {
 		defer close(c.ended)
-		if err := o.Source.Watch(ctx, service, c.update); ctx.Err() == nil {
+		if err := discovery.WatchQuery(ctx, o.Source, query(o.Target), c.update); ctx.Err() == nil {
 			c.update(discovery.Update{Err: fmt.Errorf("the source gave up: %w", err)})
 			<-ctx.Done()
 		}
 	}()
 	return c
+}
+
+func query(t policy.Target) discovery.Query {
+	return discovery.Query{
+		Service: t.Service, Filter: t.Filter,
+		Datacenter: t.Datacenter, Namespace: t.Namespace, Partition: t.Partition, Peer: t.Peer,
+	}
 }
 
 // View returns what a call that starts now sees.
@@ -102,7 +120,7 @@ func (c *Cluster) notReady(cause error) error {
 func (c *Cluster) Apply(p policy.Effective) {
 	c.mu.Lock()
 	old := c.view.Load()
-	s := newSettings(p, old.Settings)
+	s := newSettings(p)
 	if !s.sameBreaker(old.Settings) {
 		for _, m := range c.members {
 			c.arm(m, s)
@@ -127,9 +145,6 @@ func (c *Cluster) Watch(changed func()) (stop func()) {
 	}
 }
 
-// Retried counts an attempt that is not the first of its call.
-func (c *Cluster) Retried() { c.again.Add(1) }
-
 // Inflight returns how many attempts are under way.
 func (c *Cluster) Inflight() (n int) {
 	for _, m := range c.sorted() {
@@ -138,14 +153,15 @@ func (c *Cluster) Inflight() (n int) {
 	return n
 }
 
-// close ends the cluster's goroutine and lets its members go.
-func (c *Cluster) close() {
+// Close ends the cluster's goroutine and lets its members go; what is under way
+// with them may finish.
+func (c *Cluster) Close() {
 	c.closed()
 	<-c.ended
 	c.mu.Lock()
 	members := c.members
 	c.members = map[string]*Member{}
-	c.view.Store(newView(c.view.Load().Settings, nil, ErrClosed))
+	c.view.Store(newView(c.view.Load().Settings, nil, 0, ErrClosed))
 	c.mu.Unlock()
 	for _, m := range members {
 		m.depart()
@@ -195,7 +211,7 @@ func (c *Cluster) reconcile() (left []*Member) {
 		if m != nil {
 			left = append(left, m)
 		}
-		m = newMember(i)
+		m = newMember(c, i)
 		c.arm(m, c.view.Load().Settings)
 		c.members[i.ID] = m
 	}
@@ -211,13 +227,17 @@ func (c *Cluster) reconcile() (left []*Member) {
 // publish builds the view of settings and members and swaps it in. The caller
 // calls tell when it has unlocked.
 func (c *Cluster) publish(s *Settings) (tell func()) {
+	worst := discovery.Warning
+	if c.Target.OnlyPassing {
+		worst = discovery.Passing
+	}
 	var members []*Member
 	for _, i := range c.all {
-		if i.Health != discovery.Critical {
+		if i.Health <= worst {
 			members = append(members, c.members[i.ID])
 		}
 	}
-	c.view.Store(newView(s, members, c.emptiness()))
+	c.view.Store(newView(s, members, len(c.all), c.emptiness()))
 	watchers := slices.Collect(maps.Keys(c.watchers))
 	return func() {
 		for _, w := range watchers {
@@ -255,7 +275,7 @@ func (c *Cluster) arm(m *Member, s *Settings) {
 			c.log.Info("circuit closed", "instance", m.ID)
 		case breaker.HalfOpen:
 		}
-		c.tel.BreakerChanged(c.Service, change.To.String())
+		c.o.Telemetry.BreakerChanged(c.o.Upstream, change.To.String())
 	}))
 }
 

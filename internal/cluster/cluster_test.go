@@ -18,29 +18,27 @@ import (
 )
 
 // open returns a cluster fed by a registry in memory.
-func open(t *testing.T, d *cluster.Directory) *cluster.Cluster {
+func open(t *testing.T, registry *discovery.Memory) *cluster.Cluster {
 	t.Helper()
-	c, err := d.Get("web")
+	tel, err := telemetry.New(telemetry.Options{}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := cluster.New(t.Context(), cluster.Options{
+		Upstream: "web", Target: policy.Target{Service: "web"}, Source: registry, Telemetry: tel,
+		Policy: merged(policy.Service{}), Logger: slog.New(slog.DiscardHandler),
+	})
 	if err := c.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func directory(t *testing.T, registry *discovery.Memory, idle time.Duration) *cluster.Directory {
-	t.Helper()
-	tel, err := telemetry.New(telemetry.Options{}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cluster.NewDirectory(cluster.Options{
-		Source: registry, Telemetry: tel, Logger: slog.New(slog.DiscardHandler), Idle: idle,
-		Policy: func(string) policy.Effective { return policy.Merge(policy.Layer{Service: policy.Default()}) },
-	})
+func merged(s policy.Service) policy.Effective {
+	return policy.Merge(policy.Layer{Name: "built-in", Service: policy.Default()}, policy.Layer{Name: "test", Service: s})
 }
+
+func info() balancer.Info { return balancer.Info{Now: mono.Now()} }
 
 func instances(ids ...string) []discovery.Instance {
 	var all []discovery.Instance
@@ -61,7 +59,7 @@ func set(t *testing.T, registry *discovery.Memory, all ...discovery.Instance) {
 func fail(t *testing.T, c *cluster.Cluster, id string, times int) {
 	t.Helper()
 	for done := 0; done < times; {
-		p, err := c.View().Pick(mono.Now(), nil)
+		p, err := c.View().Pick(info())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,10 +77,9 @@ func fail(t *testing.T, c *cluster.Cluster, id string, times int) {
 func TestStateSurvivesUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := new(discovery.Memory)
-		d := directory(t, registry, 0)
-		defer d.Close()
 		set(t, registry, instances("a", "b")...)
-		c := open(t, d)
+		c := open(t, registry)
+		defer c.Close()
 		fail(t, c, "a", 5)
 		status := func(i int) cluster.InstanceStatus { return c.Status().Instances[i] }
 		if status(0).Breaker != breaker.Open {
@@ -104,13 +101,12 @@ func TestStateSurvivesUpdates(t *testing.T) {
 func TestOpenBreakersAreNotPicked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := new(discovery.Memory)
-		d := directory(t, registry, 0)
-		defer d.Close()
 		set(t, registry, instances("a", "b")...)
-		c := open(t, d)
+		c := open(t, registry)
+		defer c.Close()
 		fail(t, c, "a", 5)
 		for range 100 {
-			p, err := c.View().Pick(mono.Now(), nil)
+			p, err := c.View().Pick(info())
 			if err != nil || p.ID != "b" {
 				t.Fatalf("picked %v, %v", p.Member, err)
 			}
@@ -118,13 +114,13 @@ func TestOpenBreakersAreNotPicked(t *testing.T) {
 			p.Release()
 		}
 		fail(t, c, "b", 5)
-		_, err := c.View().Pick(mono.Now(), nil)
+		_, err := c.View().Pick(info())
 		all, ok := errors.AsType[*cluster.AllOpenError](err)
 		if !ok || !errors.Is(err, breaker.ErrOpen) || all.Members != 2 || all.First.Name != "a" {
 			t.Errorf("with all open: %v", err)
 		}
 		time.Sleep(5*time.Second + 1)
-		if _, err := c.View().Pick(mono.Now(), []*balancer.Member{}); err != nil {
+		if _, err := c.View().Pick(info()); err != nil {
 			t.Errorf("no probe after the rest: %v", err)
 		}
 	})
@@ -133,12 +129,11 @@ func TestOpenBreakersAreNotPicked(t *testing.T) {
 func TestWhyNobodyCanBeCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := new(discovery.Memory)
-		d := directory(t, registry, 0)
-		defer d.Close()
-		c := open(t, d)
+		c := open(t, registry)
+		defer c.Close()
 		want := func(sentinel error) {
 			t.Helper()
-			if _, err := c.View().Pick(mono.Now(), nil); !errors.Is(err, sentinel) {
+			if _, err := c.View().Pick(info()); !errors.Is(err, sentinel) {
 				t.Errorf("got %v, want %v", err, sentinel)
 			}
 		}
@@ -150,7 +145,7 @@ func TestWhyNobodyCanBeCalled(t *testing.T) {
 		set(t, registry, sick...)
 		want(discovery.ErrNoHealthyInstance)
 		set(t, registry, instances("a")...)
-		if _, err := c.View().Pick(mono.Now(), nil); err != nil {
+		if _, err := c.View().Pick(info()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -160,11 +155,10 @@ func TestWhyNobodyCanBeCalled(t *testing.T) {
 func TestDepartureWaitsForTheLastAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := new(discovery.Memory)
-		d := directory(t, registry, 0)
-		defer d.Close()
 		set(t, registry, instances("a")...)
-		c := open(t, d)
-		p, err := c.View().Pick(mono.Now(), nil)
+		c := open(t, registry)
+		defer c.Close()
+		p, err := c.View().Pick(info())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,48 +176,21 @@ func TestDepartureWaitsForTheLastAttempt(t *testing.T) {
 	})
 }
 
-func TestIdleServicesAreLetGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		registry := new(discovery.Memory)
-		d := directory(t, registry, time.Minute)
-		defer d.Close()
-		set(t, registry, instances("a")...)
-		c := open(t, d)
-		stop := c.Watch(func() {})
-		time.Sleep(5 * time.Minute)
-		if d.Known("web") == nil {
-			t.Fatal("let go although it is watched")
-		}
-		stop()
-		time.Sleep(5 * time.Minute)
-		if d.Known("web") != nil {
-			t.Error("kept although nobody calls it")
-		}
-		if open(t, d) == c {
-			t.Error("a new call found the old cluster")
-		}
-	})
-}
-
 func TestApplyKeepsWhatIsUnchanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := new(discovery.Memory)
-		d := directory(t, registry, 0)
-		defer d.Close()
 		set(t, registry, instances("a", "b")...)
-		c := open(t, d)
+		c := open(t, registry)
+		defer c.Close()
 		fail(t, c, "a", 5)
-		budget := c.View().Budget
-		apply := func(s policy.Service) {
-			c.Apply(policy.Merge(policy.Layer{Service: policy.Default()}, policy.Layer{Service: s}))
-		}
+		apply := func(s policy.Service) { c.Apply(merged(s)) }
 		apply(policy.Service{Retry: policy.Retry{Attempts: 2}})
-		if c.Status().Instances[0].Breaker != breaker.Open || c.View().Budget != budget {
-			t.Error("breaker or budget started anew though their terms are the same")
+		if c.Status().Instances[0].Breaker != breaker.Open {
+			t.Error("breaker started anew though its terms are the same")
 		}
-		apply(policy.Service{Breaker: policy.Breaker{Failures: 9}, Retry: policy.Retry{Budget: policy.Budget{Ratio: 0.5}}})
-		if c.Status().Instances[0].Breaker != breaker.Closed || c.View().Budget == budget {
-			t.Error("breaker or budget kept though their terms have changed")
+		apply(policy.Service{Breaker: policy.Breaker{Failures: 9}})
+		if c.Status().Instances[0].Breaker != breaker.Closed {
+			t.Error("breaker kept though its terms have changed")
 		}
 	})
 }

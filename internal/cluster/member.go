@@ -20,6 +20,8 @@ type Member struct {
 	Address string
 	// ID is the instance's.
 	ID string
+	// Cluster is the one it belongs to.
+	Cluster *Cluster
 
 	load     balancer.Member
 	instance atomic.Pointer[discovery.Instance]
@@ -33,8 +35,8 @@ type Member struct {
 	leave []func()
 }
 
-func newMember(i discovery.Instance) *Member {
-	m := &Member{Address: i.Address, ID: i.ID}
+func newMember(c *Cluster, i discovery.Instance) *Member {
+	m := &Member{Address: i.Address, ID: i.ID, Cluster: c}
 	m.update(i)
 	return m
 }

@@ -7,13 +7,10 @@ import (
 	"github.com/innermesh/innermesh/discovery"
 )
 
-// Status is a service as it stands, for people and tests.
+// Status is a cluster as it stands, for people and tests.
 type Status struct {
-	Service string
 	// Error says why nobody can be called, if so.
 	Error error
-	// Retries are the attempts that were not the first of their call.
-	Retries uint64
 	// Instances are all that discovery knows, critical ones too, by ID.
 	Instances []InstanceStatus
 }
@@ -30,12 +27,9 @@ type InstanceStatus struct {
 	Breaker breaker.State
 }
 
-// Status describes the service now.
+// Status describes the cluster now.
 func (c *Cluster) Status() Status {
-	s := Status{Service: c.Service, Retries: c.again.Load()}
-	if v := c.View(); len(v.members) == 0 {
-		s.Error = v.empty
-	}
+	s := Status{Error: c.View().Error()}
 	for _, m := range c.sorted() {
 		i := InstanceStatus{
 			Instance: m.Instance(), Inflight: m.load.Inflight(),

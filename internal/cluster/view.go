@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/innermesh/innermesh/balancer"
@@ -16,14 +17,25 @@ type View struct {
 	members []*Member
 	loads   []*balancer.Member // the same members, in the same order
 	picker  balancer.Picker
+	all     int   // instances, those that may not be called included
 	empty   error // why there are no members
+	healthy atomic.Pointer[census]
 }
+
+// census is how many members could be called at a moment.
+type census struct {
+	at time.Duration
+	n  int
+}
+
+// recent is for how long a census holds: many calls share the work.
+const recent = 50 * time.Millisecond
 
 // ErrClosed is the cause of calls that come after the mesh was closed.
 var ErrClosed = errors.New("the mesh is closed")
 
-func newView(s *Settings, members []*Member, empty error) *View {
-	v := &View{Settings: s, members: members, empty: empty}
+func newView(s *Settings, members []*Member, all int, empty error) *View {
+	v := &View{Settings: s, members: members, all: all, empty: empty}
 	v.loads = make([]*balancer.Member, len(members))
 	for i, m := range members {
 		v.loads[i] = &m.load
@@ -39,13 +51,42 @@ func newView(s *Settings, members []*Member, empty error) *View {
 // Members are those that may be called, breakers aside. Read only.
 func (v *View) Members() []*Member { return v.members }
 
-// Choice says whether a pick would find a member that was not tried yet, and
-// whether it would find any.
-func (v *View) Choice(now time.Duration, tried []*balancer.Member) (fresh, open bool) {
+// Error says why nobody may be called, breakers aside; nil if somebody may.
+func (v *View) Error() error {
+	if len(v.members) > 0 {
+		return nil
+	}
+	return v.empty
+}
+
+// Health says how many of the instances could be called lately, and how many
+// there are.
+func (v *View) Health(now time.Duration) (healthy, all int) {
+	if c := v.healthy.Load(); c != nil && now-c.at < recent && now >= c.at {
+		return c.n, v.all
+	}
+	n := 0
 	for _, m := range v.loads {
 		if m.Open(now) {
+			n++
+		}
+	}
+	v.healthy.Store(&census{now, n})
+	return n, v.all
+}
+
+// Has says whether any of these is a member.
+func (v *View) Has(loads []*balancer.Member) bool {
+	return slices.ContainsFunc(loads, func(m *balancer.Member) bool { return slices.Contains(v.loads, m) })
+}
+
+// Choice says whether a pick would find a member that was not tried yet, and
+// whether it would find any.
+func (v *View) Choice(info balancer.Info) (fresh, open bool) {
+	for _, m := range v.loads {
+		if m.Open(info.Now) {
 			open = true
-			if !slices.Contains(tried, m) {
+			if !slices.Contains(info.Tried, m) {
 				return true, true
 			}
 		}
@@ -55,13 +96,13 @@ func (v *View) Choice(now time.Duration, tried []*balancer.Member) (fresh, open 
 
 // Pick chooses a member for an attempt and passes its breaker. Members tried
 // before are chosen again only if there is no other.
-func (v *View) Pick(now time.Duration, tried []*balancer.Member) (Pick, error) {
-	if len(v.members) == 0 {
-		return Pick{}, v.empty
+func (v *View) Pick(info balancer.Info) (Pick, error) {
+	if err := v.Error(); err != nil {
+		return Pick{}, err
 	}
 	var refusal error
 	for range len(v.members) {
-		i := v.picker.Pick(balancer.Info{Now: now, Tried: tried})
+		i := v.picker.Pick(info)
 		if i < 0 {
 			break
 		}
@@ -76,9 +117,9 @@ func (v *View) Pick(now time.Duration, tried []*balancer.Member) (Pick, error) {
 			return p, nil
 		}
 		m.load.End()
-		tried = append(slices.Clip(tried), &m.load)
+		info.Tried = append(slices.Clip(info.Tried), &m.load)
 	}
-	return Pick{}, v.refused(refusal, now)
+	return Pick{}, v.refused(refusal, info.Now)
 }
 
 // Load is what the tried list of further picks is made of.

@@ -11,10 +11,11 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/outbound"
+	"github.com/innermesh/innermesh/internal/upstream"
 )
 
 // client holds the interceptors of the connections of one mesh.
-type client struct{ directory *cluster.Directory }
+type client struct{ directory *upstream.Directory }
 
 // unary is a [grpc.UnaryClientInterceptor].
 func (c *client) unary(
@@ -24,12 +25,13 @@ func (c *client) unary(
 	if !ok {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
-	x := &unary{req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}
+	x := &unary{facts: facts{ctx: ctx, method: method}, req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}
 	describe(ctx, &x.Call, service, method, opts)
 	answer, err := outbound.Do(ctx, c.directory, &x.Flight, x)
 	if err != nil {
 		return statusOf(err)
 	}
+	changeReceived(opts, &x.Flight)
 	x.End(call.Outcome{})
 	return answer
 }
@@ -38,6 +40,7 @@ func (c *client) unary(
 // that the instance sent, nil if that was OK.
 type unary struct {
 	outbound.Flight
+	facts
 	req, reply any
 	cc         *grpc.ClientConn
 	invoke     grpc.UnaryInvoker
@@ -52,7 +55,7 @@ func (x *unary) Send(a *outbound.Attempt) (error, call.Outcome) { //nolint:reviv
 		t = new(try) // gRPC may still hold on to the first
 	}
 	t.Attempt = a
-	err := x.invoke(t.outgoing(&x.Flight), x.Method, x.req, x.reply, x.cc, x.opts...)
+	err := x.invoke(t.outgoing(&x.Flight), x.method, x.req, x.reply, x.cc, x.opts...)
 	out, answered := t.judge(err)
 	if out.Reason != call.OK {
 		learnIdempotency(a, &x.Flight)

@@ -1,6 +1,7 @@
 package grpcadapter
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,8 +24,8 @@ func (c *transportCredentials) ClientHandshake(ctx context.Context, _ string, ra
 	if to == nil {
 		return nil, nil, errors.New("innermesh: connection to an address that is not the mesh's")
 	}
-	config := c.config(to.Service).Clone()
-	config.ServerName, config.NextProtos = to.Service, []string{"h2"}
+	config := c.config(to.Target.Service).Clone()
+	config.ServerName, config.NextProtos = cmp.Or(to.Target.SNI, to.Target.Service), []string{"h2"}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
 	defer cancel()
 	conn := tls.Client(raw, config)

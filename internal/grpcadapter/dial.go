@@ -11,13 +11,13 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/upstream"
 )
 
 // Options are what the adapter needs of the mesh it belongs to.
 type Options struct {
 	// Directory holds the services.
-	Directory *cluster.Directory
+	Directory *upstream.Directory
 	// TLS returns the configuration for connections to a service, which is
 	// cloned. Nil means plain text.
 	TLS func(service string) *tls.Config

@@ -18,7 +18,7 @@ import (
 // policy, a key in the metadata, or the method's declaration.
 func learnIdempotency(ctx context.Context, f *outbound.Flight) {
 	f.Idempotent = f.Idempotent ||
-		f.Settings().Policy.Retry.Idempotent(f.Method) ||
+		f.Route().Policy.Retry.Idempotent(f.Method) ||
 		keyed(ctx) ||
 		declaredIdempotent(f.Method)
 }

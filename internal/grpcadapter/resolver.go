@@ -8,13 +8,14 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/upstream"
 )
 
 // Scheme is what mesh targets start with: "mesh:///payments".
 const Scheme = "mesh"
 
 // resolverBuilder gives each client connection its service.
-type resolverBuilder struct{ directory *cluster.Directory }
+type resolverBuilder struct{ directory *upstream.Directory }
 
 // Scheme implements [resolver.Builder].
 func (b *resolverBuilder) Scheme() string { return Scheme }
@@ -26,28 +27,28 @@ func (b *resolverBuilder) Build(target resolver.Target, cc resolver.ClientConn, 
 	if service == "" || strings.ContainsAny(service, "/:") || target.URL.Host != "" {
 		return nil, fmt.Errorf("target %q: want %s:///service", target.URL.String(), Scheme)
 	}
-	c, err := b.directory.Get(service)
+	u, err := b.directory.Get(service)
 	if err != nil {
 		return nil, err
 	}
-	r := &meshResolver{cluster: c, cc: cc}
-	r.stop = c.Watch(r.push)
+	r := &meshResolver{upstream: u, cc: cc}
+	r.stop = u.Watch(r.push)
 	r.push()
 	return r, nil
 }
 
-// meshResolver wakes the switchboard whenever the cluster's view has changed.
-// It resolves nothing: the switchboard reads the members where they live.
+// meshResolver wakes the switchboard whenever members of the service have come
+// or gone. It resolves nothing: the switchboard reads the members where they live.
 type meshResolver struct {
-	cluster *cluster.Cluster
-	cc      resolver.ClientConn
-	stop    func()
+	upstream *upstream.Upstream
+	cc       resolver.ClientConn
+	stop     func()
 }
 
 func (r *meshResolver) push() {
 	// The error concerns resolvers that could look again; this one is told.
 	_ = r.cc.UpdateState(resolver.State{
-		Attributes:    withCluster(r.cluster),
+		Attributes:    attributes.New(upstreamKey{}, r.upstream),
 		ServiceConfig: r.cc.ParseServiceConfig(`{"loadBalancingConfig":[{"` + switchboardName + `":{}}]}`),
 	})
 }
@@ -58,11 +59,16 @@ func (r *meshResolver) ResolveNow(resolver.ResolveNowOptions) {}
 // Close implements [resolver.Resolver].
 func (r *meshResolver) Close() { r.stop() }
 
-type clusterKey struct{}
+// The keys of what travels through gRPC: the upstream to the switchboard, the
+// cluster of an address to those who connect to it.
+type (
+	upstreamKey struct{}
+	clusterKey  struct{}
+)
 
-// withCluster makes the attributes in which a cluster travels through gRPC.
-func withCluster(c *cluster.Cluster) *attributes.Attributes {
-	return attributes.New(clusterKey{}, c)
+func upstreamOf(a *attributes.Attributes) *upstream.Upstream {
+	u, _ := a.Value(upstreamKey{}).(*upstream.Upstream)
+	return u
 }
 
 func clusterOf(a *attributes.Attributes) *cluster.Cluster {

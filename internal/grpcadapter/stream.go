@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -22,7 +23,7 @@ func (c *client) stream(
 	if !ok {
 		return open(ctx, desc, cc, method, opts...)
 	}
-	x := &stream{desc: desc, cc: cc, open: open, opts: opts}
+	x := &stream{facts: facts{ctx: ctx, method: method}, desc: desc, cc: cc, open: open, opts: opts}
 	describe(ctx, &x.Call, service, method, opts)
 	x.Stream = true
 	opened, err := outbound.Do(ctx, c.directory, &x.Flight, x)
@@ -45,6 +46,7 @@ func (c *client) stream(
 // one alone moves the call to another attempt.
 type stream struct {
 	outbound.Flight
+	facts
 	desc *grpc.StreamDesc
 	cc   *grpc.ClientConn
 	open grpc.Streamer
@@ -64,13 +66,14 @@ type opened struct {
 	try     *try
 	refused error
 	unwatch func() bool
+	change  sync.Once
 }
 
 // Send opens the stream of one attempt, and on any but the first says again
 // what was said.
 func (x *stream) Send(a *outbound.Attempt) (*opened, call.Outcome) {
 	t := &try{Attempt: a}
-	s, err := x.open(t.outgoing(&x.Flight), x.desc, x.cc, x.Method, x.opts...)
+	s, err := x.open(t.outgoing(&x.Flight), x.desc, x.cc, x.method, x.opts...)
 	if err == nil && x.asked {
 		err = x.ask(s)
 	}
@@ -215,9 +218,11 @@ func (x *stream) end(o *opened, err error) error {
 // Header implements [grpc.ClientStream]. Once the caller has seen headers the
 // call is not tried again.
 func (x *stream) Header() (metadata.MD, error) {
-	md, err := x.current.Load().Header()
+	o := x.current.Load()
+	md, err := o.Header()
 	if err == nil {
 		x.commit()
+		o.change.Do(func() { changeResponse(md, &x.Flight) }) // gRPC hands out its own
 	}
 	return md, err
 }

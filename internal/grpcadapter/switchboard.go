@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -30,7 +31,7 @@ func (switchboardBuilder) Build(cc balancer.ClientConn, _ balancer.BuildOptions)
 	return &switchboard{cc: cc, states: &balancer.ConnectivityStateEvaluator{}}
 }
 
-// switchboard keeps one connection for each member of a cluster, of one client
+// switchboard keeps one connection for each member of a service, of one client
 // connection, and plugs each attempt into that of its member. gRPC calls all
 // methods but the picker's from one goroutine at a time.
 type switchboard struct {
@@ -55,16 +56,16 @@ type lineState struct {
 // UpdateClientConnState opens lines to members that have come and hangs up on
 // those that have gone; what is under way there may finish.
 func (b *switchboard) UpdateClientConnState(s balancer.ClientConnState) error {
-	c := clusterOf(s.ResolverState.Attributes)
-	if c == nil {
+	u := upstreamOf(s.ResolverState.Attributes)
+	if u == nil {
 		return errors.New("innermesh: the switchboard needs the mesh's own resolver: dial with all of Mesh.DialOptions")
 	}
-	members := c.View().Members()
+	members := u.Members()
 	there := make(map[*cluster.Member]bool, len(members))
 	for _, m := range members {
 		there[m] = true
 		if _, ok := b.lines.Load(m); !ok {
-			b.open(c, m)
+			b.open(m)
 		}
 	}
 	for m, l := range b.lines.Range {
@@ -77,11 +78,11 @@ func (b *switchboard) UpdateClientConnState(s balancer.ClientConnState) error {
 	return nil
 }
 
-func (b *switchboard) open(c *cluster.Cluster, m *cluster.Member) {
+func (b *switchboard) open(m *cluster.Member) {
 	l := &line{member: m}
 	l.state.Store(&lineState{is: connectivity.Idle})
 	conn, err := b.cc.NewSubConn( //nolint:staticcheck // what is deprecated is more than one address
-		[]resolver.Address{{Addr: m.Address, Attributes: withCluster(c)}},
+		[]resolver.Address{{Addr: m.Address, Attributes: attributes.New(clusterKey{}, m.Cluster)}},
 		balancer.NewSubConnOptions{StateListener: func(s balancer.SubConnState) { b.changed(l, s) }})
 	if err != nil {
 		return // the client connection is closing

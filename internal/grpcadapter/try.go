@@ -1,14 +1,12 @@
 package grpcadapter
 
 import (
-	"context"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/innermesh/innermesh/call"
@@ -104,25 +102,3 @@ func (t *try) pushed(out *call.Outcome) {
 		out.RetryAfter = time.Duration(ms) * time.Millisecond
 	}
 }
-
-// outgoing is the try as the context of a call on the wire, with the trace in
-// its metadata.
-func (t *try) outgoing(f *outbound.Flight) context.Context {
-	f.Inject(t.Attempt, &t.trace)
-	if len(t.trace) == 0 {
-		return t
-	}
-	return metadata.AppendToOutgoingContext(t, t.trace...)
-}
-
-// carrier collects what a propagator writes.
-type carrier []string
-
-// Get implements [telemetry.Carrier]; nothing reads what is on its way out.
-func (c *carrier) Get(string) string { return "" }
-
-// Set implements [telemetry.Carrier].
-func (c *carrier) Set(key, value string) { *c = append(*c, key, value) }
-
-// Keys implements [telemetry.Carrier].
-func (c *carrier) Keys() []string { return nil }

@@ -1,6 +1,7 @@
 package httpadapter
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -54,15 +55,16 @@ func newConns(base *http.Transport, secure func(string) *tls.Config) *conns {
 }
 
 // to returns the line to a member.
-func (c *conns) to(m *cluster.Member, service string, s *cluster.Settings) http.RoundTripper {
-	want := terms{s.Policy.HTTP.Protocol, time.Duration(s.Policy.Timeout.Connect)}
+func (c *conns) to(m *cluster.Member) http.RoundTripper {
+	p := &m.Cluster.View().Policy
+	want := terms{p.HTTP.Protocol, time.Duration(p.Timeout.Connect)}
 	if l, ok := c.members.Load(m); ok && l.(*line).terms == want {
 		return l.(*line)
 	}
-	return c.open(m, service, want)
+	return c.open(m, want)
 }
 
-func (c *conns) open(m *cluster.Member, service string, want terms) http.RoundTripper {
+func (c *conns) open(m *cluster.Member, want terms) http.RoundTripper {
 	l := &line{c.base.Clone(), want}
 	l.Protocols = new(http.Protocols)
 	alpn := "http/1.1"
@@ -78,8 +80,9 @@ func (c *conns) open(m *cluster.Member, service string, want terms) http.RoundTr
 	connect := func(ctx context.Context) (net.Conn, error) { return c.connect(ctx, m.Address, want.connect) }
 	l.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx) }
 	if c.tls != nil {
-		config := c.tls(service).Clone()
-		config.ServerName, config.NextProtos = service, []string{alpn}
+		target := &m.Cluster.Target
+		config := c.tls(target.Service).Clone()
+		config.ServerName, config.NextProtos = cmp.Or(target.SNI, target.Service), []string{alpn}
 		l.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return handshake(ctx, m.Address, config, want.connect, connect)
 		}

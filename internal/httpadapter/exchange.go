@@ -1,6 +1,8 @@
 package httpadapter
 
 import (
+	"cmp"
+	"crypto/rand"
 	"errors"
 	"io"
 	"maps"
@@ -9,12 +11,14 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/outbound"
+	"github.com/innermesh/innermesh/internal/route"
 )
 
 // exchange is one request on its way: everything that lives as long as the call,
@@ -27,6 +31,7 @@ type exchange struct {
 	url     url.URL       // of the attempt
 	header  http.Header   // the caller's, until something is added
 	cloned  bool
+	cookie  *http.Cookie // made up for the caller, to find the instance again
 	body    *replay
 	content answerBody
 }
@@ -47,6 +52,28 @@ func (t *Transport) describe(req *http.Request, service string) *exchange {
 	return x
 }
 
+// Line implements [route.Request].
+func (x *exchange) Line() (method, path string) {
+	return x.Method, cmp.Or(x.req.URL.EscapedPath(), "/")
+}
+
+// HeaderValue implements [route.Request].
+func (x *exchange) HeaderValue(name route.Name) (value string, ok bool) {
+	if name.Lower == "host" || name.Lower == ":authority" {
+		return cmp.Or(x.req.Host, x.req.URL.Host), true
+	}
+	values := x.req.Header[name.Canonical]
+	if len(values) == 1 {
+		return values[0], true
+	}
+	return strings.Join(values, ","), len(values) > 0
+}
+
+// QueryValue implements [route.Request].
+func (x *exchange) QueryValue(name string) (value string, ok bool) {
+	return route.QueryValue(x.req.URL.RawQuery, name)
+}
+
 // idempotent is RFC 9110, section 9.2.2.
 func idempotent(method string) bool {
 	switch method {
@@ -65,7 +92,10 @@ func keyed(h http.Header) bool {
 
 // Send makes one attempt.
 func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
-	through := x.route(a)
+	through := x.through(a)
+	if a.Number == 1 {
+		x.change()
+	}
 	x.Inject(a, x)
 	r := x.req.WithContext(a)
 	r.URL, r.Header = &x.url, x.header
@@ -73,7 +103,7 @@ func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 		r.Host = x.req.URL.Host
 	}
 	var err error
-	if r.Body, r.GetBody, err = x.body.next(x.Settings().Policy.Retry.ReplayBytes); err != nil {
+	if r.Body, r.GetBody, err = x.body.next(x.Route().Policy.Retry.ReplayBytes); err != nil {
 		return nil, call.Outcome{Reason: call.Rejected, Err: err}
 	}
 	res, err := through.RoundTrip(r)
@@ -84,9 +114,27 @@ func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 	return res, judge(res)
 }
 
-// route points the request at the attempt's instance. Only what is dialled is
-// physical: host, SNI and names stay those of the service.
-func (x *exchange) route(a *outbound.Attempt) http.RoundTripper {
+// change makes of the request what its route says.
+func (x *exchange) change() {
+	way, leg := x.Route(), x.Leg()
+	if way.Rewrites() {
+		_, path := x.Line()
+		x.url.RawPath = way.Path(path)
+		x.url.Path = x.url.RawPath
+		if plain, err := url.PathUnescape(x.url.RawPath); err == nil {
+			x.url.Path = plain
+		}
+	}
+	for _, h := range [...]*route.Headers{&leg.Request, &way.Request} {
+		if !h.None() {
+			h.HTTP(x.own())
+		}
+	}
+}
+
+// through points the request at the attempt's instance. Only what is dialled is
+// physical: host and names stay those of the service.
+func (x *exchange) through(a *outbound.Attempt) http.RoundTripper {
 	if x.t.conns == nil {
 		x.url.Host = a.Member().Address
 		return x.t.base
@@ -96,7 +144,7 @@ func (x *exchange) route(a *outbound.Attempt) http.RoundTripper {
 	if x.t.o.TLS != nil {
 		x.url.Scheme = "https"
 	}
-	return x.t.conns.to(a.Member(), x.Service, x.Settings())
+	return x.t.conns.to(a.Member())
 }
 
 // judge says what a response tells.
@@ -174,6 +222,14 @@ func (x *exchange) Discard(res *http.Response) {
 // answer makes the response the caller's.
 func (x *exchange) answer(res *http.Response) *http.Response {
 	res.Request = x.req
+	for _, h := range [...]*route.Headers{&x.Leg().Response, &x.Route().Response} {
+		if !h.None() {
+			h.HTTP(res.Header)
+		}
+	}
+	if x.cookie != nil {
+		res.Header.Add("Set-Cookie", x.cookie.String())
+	}
 	switch {
 	case res.Body == nil || res.Body == http.NoBody:
 		x.End(call.Outcome{})
@@ -198,13 +254,22 @@ func (x *exchange) answer(res *http.Response) *http.Response {
 func (x *exchange) Get(key string) string { return x.header.Get(key) }
 
 // Set adds a header to the attempts, under the name that net/http would give it.
-func (x *exchange) Set(key, value string) {
+func (x *exchange) Set(key, value string) { x.own()[canonical(key)] = []string{value} }
+
+// own returns a header that may be changed: the caller's may not.
+func (x *exchange) own() http.Header {
 	if !x.cloned {
 		h := make(http.Header, len(x.req.Header)+1)
 		maps.Copy(h, x.req.Header)
 		x.header, x.cloned = h, true
 	}
-	x.header[canonical(key)] = []string{value}
+	return x.header
+}
+
+// MakeCookie implements [route.CookieMaker].
+func (x *exchange) MakeCookie(name, path string, ttl time.Duration) string {
+	x.cookie = &http.Cookie{Name: name, Value: rand.Text(), Path: path, HttpOnly: true, MaxAge: int(ttl / time.Second)}
+	return x.cookie.Value
 }
 
 // canonical knows the names that propagators write by heart; net/http makes

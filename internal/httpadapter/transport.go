@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/outbound"
+	"github.com/innermesh/innermesh/internal/upstream"
 )
 
 // ErrOutside is the cause of a request to a host that is not a service of the
@@ -22,7 +22,7 @@ var ErrInsecureBase = errors.New("TLS can not be put under this base: pass nil o
 // Options are what the adapter needs of the mesh it belongs to.
 type Options struct {
 	// Directory holds the services.
-	Directory *cluster.Directory
+	Directory *upstream.Directory
 	// Base carries what is not for the mesh. An *http.Transport also lends its
 	// settings to the connections to instances; any other round tripper is
 	// given the attempts to send. Nil means a transport with the settings of net/http's default.

@@ -39,7 +39,7 @@ func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
 	a.judged = true
 	a.pick.Judge(out.Reason, now-a.began)
 	a.span.Judged(&f.Call, out)
-	f.cluster.Telemetry.Attempted(a, a.Number, out.Reason)
+	f.upstream.Telemetry.Attempted(a, a.Number, out.Reason)
 }
 
 // release gives back, once, what the attempt has taken.

@@ -10,9 +10,10 @@ import (
 
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
-	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/retry"
 )
 
@@ -23,8 +24,9 @@ type Flight struct {
 	call.Call
 
 	ctx      context.Context // the caller's, with the call's span
-	cluster  *cluster.Cluster
-	settings *cluster.Settings
+	upstream *upstream.Upstream
+	route    *upstream.Route
+	to       *upstream.Destination
 	began    time.Duration
 	until    time.Duration // when the policy's time for the call is over, 0 is never
 	judged   time.Duration // when the last attempt was
@@ -42,40 +44,69 @@ type Flight struct {
 // Attempt returns the attempt that was made last, nil before the first.
 func (f *Flight) Attempt() *Attempt { return f.attempt }
 
-// Settings returns what the call goes by.
-func (f *Flight) Settings() *cluster.Settings { return f.settings }
+// Route returns the way that the call takes; Leg the share of it.
+func (f *Flight) Route() *upstream.Route { return f.route }
 
-// start finds the service and puts the call on the clock.
-func (f *Flight) start(ctx context.Context, d *cluster.Directory) (err error) {
+// Leg returns the share of the route that the call fell to.
+func (f *Flight) Leg() *upstream.Destination { return f.to }
+
+// start finds the call's way and puts it on the clock.
+func (f *Flight) start(ctx context.Context, d *upstream.Directory, r route.Request) (err error) {
 	f.ctx, f.began, f.tried = ctx, mono.Now(), f.places[:0]
-	if f.cluster, err = d.Get(f.Service); err != nil {
+	if f.upstream, err = d.Get(f.Service); err != nil {
 		return err
 	}
-	f.settings = f.cluster.View().Settings
-	if timeout := cmp.Or(f.Options.Timeout, f.settings.Total); timeout > 0 && !f.Stream {
+	f.ctx, f.span = f.upstream.Telemetry.StartCall(ctx, &f.Call, f.began)
+	plan := f.upstream.Plan()
+	if plan == nil {
+		if plan, err = f.plan(); err != nil {
+			return err
+		}
+	}
+	f.route = plan.Match(r)
+	f.to = f.route.Pick()
+	f.clock(f.route.Total)
+	f.Idempotent = f.Idempotent || f.Options.Idempotent
+	return nil
+}
+
+// plan waits for the first word about the service's policy, on the clock of
+// what is known without it.
+func (f *Flight) plan() (*upstream.Plan, error) {
+	f.clock(max(time.Duration(f.upstream.Provisional().Timeout.Total), 0))
+	ctx, cancel := f.bounded()
+	defer cancel()
+	return f.upstream.Ready(ctx)
+}
+
+// clock sets the end of the call's time.
+func (f *Flight) clock(total time.Duration) {
+	f.until = 0
+	if timeout := cmp.Or(f.Options.Timeout, total); timeout > 0 && !f.Stream {
 		f.until = f.began + timeout
 	}
-	f.Idempotent = f.Idempotent || f.Options.Idempotent
-	f.ctx, f.span = f.cluster.Telemetry.StartCall(ctx, &f.Call, f.began)
-	return nil
 }
 
 // ready waits for discovery's first word, which is there for all calls but the
 // first ones.
 func (f *Flight) ready() error {
-	if f.cluster.IsReady() {
+	if f.to.IsReady() {
 		return nil
 	}
-	ctx := f.ctx
-	if f.until != 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.until-mono.Now())
-		defer cancel()
-	}
-	return f.cluster.Ready(ctx)
+	ctx, cancel := f.bounded()
+	defer cancel()
+	return f.to.Ready(ctx)
 }
 
-func (f *Flight) deposit() { f.settings.Budget.Deposit(f.began) }
+// bounded is the caller's context with the call's time.
+func (f *Flight) bounded() (context.Context, context.CancelFunc) {
+	if f.until == 0 {
+		return f.ctx, func() {}
+	}
+	return context.WithTimeout(f.ctx, f.until-mono.Now())
+}
+
+func (f *Flight) deposit() { f.route.Budget.Deposit(f.began) }
 
 // next picks an instance for another attempt and passes its breaker. Members
 // are looked up anew: who has come meanwhile may be chosen.
@@ -85,7 +116,7 @@ func (f *Flight) next() (*Attempt, error) {
 	if f.Attempts > 0 {
 		now, a = mono.Now(), new(Attempt) // the first may still be known to a transport
 	}
-	pick, err := f.cluster.View().Pick(now, f.tried)
+	pick, err := f.to.Pick(f.info(now))
 	if err != nil {
 		f.attempt = nil
 		return nil, err
@@ -95,17 +126,21 @@ func (f *Flight) next() (*Attempt, error) {
 	f.tried = append(f.tried, pick.Load())
 	a.Number, a.pick = f.Attempts, pick
 	a.Silent, a.Follower = f.Stream, !f.Stream // only a stream's end is waited for by us
-	a.Clock = &f.settings.Clock
-	ctx, span := f.cluster.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
+	a.Clock = &f.route.Clock
+	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
 	a.begin(ctx, now, f.tryUntil(now), span)
 	f.attempt = a
 	return a, nil
 }
 
+func (f *Flight) info(now time.Duration) balancer.Info {
+	return balancer.Info{Now: now, Tried: f.tried}
+}
+
 // tryUntil is when an attempt that starts now has run out of time.
 func (f *Flight) tryUntil(now time.Duration) time.Duration {
-	switch until := now + f.settings.PerTry; {
-	case f.settings.PerTry == 0 || f.Options.Timeout != 0 && f.settings.PerTry >= f.Options.Timeout:
+	switch until := now + f.route.PerTry; {
+	case f.route.PerTry == 0 || f.Options.Timeout != 0 && f.route.PerTry >= f.Options.Timeout:
 		return f.until
 	case f.until == 0:
 		return until
@@ -165,7 +200,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		return 0, false
 	}
 	now := mono.Now()
-	fresh, open := f.cluster.View().Choice(now, f.tried)
+	fresh, open := f.to.Choice(f.info(now))
 	if !open && !f.WaitForReady {
 		return 0, false // whatever was answered is better than nothing
 	}
@@ -174,7 +209,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		fresh = false
 	}
 	left := f.left(now)
-	wait, again, why := f.settings.Retry.Next(&f.Call, *out, left, now, fresh)
+	wait, again, why := f.route.Retry.Next(&f.Call, *out, left, now, fresh)
 	if f.WaitForReady && errors.Is(why, retry.ErrNoTime) {
 		return left, true // who wants to wait waits to the end of its time
 	}
@@ -182,7 +217,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		out.Err = fmt.Errorf("%w (not tried again: %w)", out.Err, why)
 	}
 	if again {
-		f.cluster.Retried()
+		f.upstream.Retried()
 		f.span.Retrying(&f.Call, out.Reason)
 	}
 	return wait, again
@@ -272,7 +307,7 @@ func (f *Flight) Broke(out call.Outcome) *call.Error {
 func (f *Flight) fail(out call.Outcome) *call.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cluster != nil && !f.ended {
+	if f.upstream != nil && !f.ended {
 		out = f.classify(out)
 		f.release()
 		f.record(out, mono.Now())
@@ -283,9 +318,9 @@ func (f *Flight) fail(out call.Outcome) *call.Error {
 }
 
 func (f *Flight) record(out call.Outcome, now time.Duration) {
-	f.cluster.Telemetry.Called(f.ctx, &f.Call, out, now-f.began)
+	f.upstream.Telemetry.Called(f.ctx, &f.Call, out, now-f.began)
 	f.span.Judged(&f.Call, out)
 }
 
 // Inject writes the trace that the attempt belongs to.
-func (f *Flight) Inject(a *Attempt, into telemetry.Carrier) { f.cluster.Telemetry.Inject(a, into) }
+func (f *Flight) Inject(a *Attempt, into telemetry.Carrier) { f.upstream.Telemetry.Inject(a, into) }

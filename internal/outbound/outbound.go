@@ -4,7 +4,8 @@ import (
 	"context"
 
 	"github.com/innermesh/innermesh/call"
-	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/route"
+	"github.com/innermesh/innermesh/internal/upstream"
 )
 
 // Exchange is what an adapter knows about one call of its protocol. R is what
@@ -14,6 +15,8 @@ import (
 // The type parameter keeps answers typed from the wire to the caller without an
 // allocation; only this package and the adapters see it.
 type Exchange[R any] interface {
+	// Request is what routes are matched against.
+	route.Request
 	// Send makes one attempt on the instance of a, within the time of a, which
 	// is also a context. If the outcome has no error there is an answer.
 	Send(a *Attempt) (R, call.Outcome)
@@ -26,8 +29,8 @@ type Exchange[R any] interface {
 //
 // An answer leaves the call open: whoever consumes it ends the flight with
 // [Flight.End]. An error is always a [*call.Error] and has ended it.
-func Do[R any](ctx context.Context, d *cluster.Directory, f *Flight, x Exchange[R]) (R, error) {
-	if err := f.start(ctx, d); err != nil { // first: the service's settings hold the call's time
+func Do[R any](ctx context.Context, d *upstream.Directory, f *Flight, x Exchange[R]) (R, error) {
+	if err := f.start(ctx, d, x); err != nil { // first: the route holds the call's time
 		return fail[R](f, rejected(err))
 	}
 	if err := f.ready(); err != nil { // on the clock: waiting in line costs the call's time

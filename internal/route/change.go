@@ -10,16 +10,19 @@ import (
 
 // Headers are changes of headers, ready for use.
 type Headers struct {
-	remove   []string
+	remove   []Name
 	set, add []header
 }
 
-type header struct{ name, value string }
+type header struct {
+	Name
+	value string
+}
 
 func newHeaders(h policy.Headers) Headers {
 	var out Headers
 	for _, name := range h.Remove {
-		out.remove = append(out.remove, strings.ToLower(name))
+		out.remove = append(out.remove, NewName(name))
 	}
 	out.set, out.add = sorted(h.Set), sorted(h.Add)
 	return out
@@ -29,52 +32,33 @@ func newHeaders(h policy.Headers) Headers {
 func sorted(m map[string]string) []header {
 	var out []header
 	for name, value := range m {
-		out = append(out, header{strings.ToLower(name), value})
+		out = append(out, header{NewName(name), value})
 	}
-	slices.SortFunc(out, func(a, b header) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b header) int { return strings.Compare(a.Lower, b.Lower) })
 	return out
 }
 
 // None says that nothing changes.
 func (h *Headers) None() bool { return len(h.remove)+len(h.set)+len(h.add) == 0 }
 
-// Names calls f with the name of each header that changes, in lower case.
-func (h *Headers) Names(f func(name string)) {
-	for _, name := range h.remove {
-		f(name)
-	}
-	for _, s := range h.set {
-		f(s.name)
-	}
-	for _, a := range h.add {
-		f(a.name)
-	}
-}
+// HTTP changes a header: first what is removed, then what is set, then what is
+// added. Only the map is written to, never a list of values in it.
+func (h *Headers) HTTP(to http.Header) { h.change(to, func(n Name) string { return n.Canonical }) }
 
-// HTTP changes a response or request header: first what is removed, then what
-// is set, then what is added.
-func (h *Headers) HTTP(to http.Header) {
-	for _, name := range h.remove {
-		to.Del(name)
-	}
-	for _, s := range h.set {
-		to.Set(s.name, s.value)
-	}
-	for _, a := range h.add {
-		to.Add(a.name, a.value)
-	}
-}
-
-// Metadata changes gRPC metadata, whose keys are in lower case.
+// Metadata changes gRPC metadata in the same way.
 func (h *Headers) Metadata(to map[string][]string) {
+	h.change(to, func(n Name) string { return n.Lower })
+}
+
+func (h *Headers) change(to map[string][]string, spelled func(Name) string) {
 	for _, name := range h.remove {
-		delete(to, name)
+		delete(to, spelled(name))
 	}
 	for _, s := range h.set {
-		to[s.name] = []string{s.value}
+		to[spelled(s.Name)] = []string{s.value}
 	}
 	for _, a := range h.add {
-		to[a.name] = append(slices.Clip(to[a.name]), a.value)
+		to[spelled(a.Name)] = append(slices.Clip(to[spelled(a.Name)]), a.value)
 	}
 }
 

@@ -3,20 +3,34 @@ package route
 import (
 	"math/bits"
 	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/innermesh/innermesh/policy"
 )
 
-// Hash combines what a policy wants hashed of a request, as Envoy does: each
-// part turns the hash by one bit and is mixed in, and a terminal one ends the
-// list once there is a hash. ok is false if nothing was found.
+// Hash is what is hashed of a request to find its instance, ready for use.
+type Hash struct{ parts []part }
+
+// NewHash compiles what a policy wants hashed.
+func NewHash(parts []policy.Hash) Hash {
+	var h Hash
+	for _, p := range parts {
+		h.parts = append(h.parts, part{p, NewName(p.Header)})
+	}
+	return h
+}
+
+// Sum combines the parts as Envoy does: each turns the hash by one bit and is
+// mixed in, and a terminal one ends the list once there is a hash. ok is false if
+// nothing was found.
 //
 // source is who calls, hashed where the policy says so.
-func Hash(parts []policy.Hash, r Request, source string) (hash uint64, ok bool) {
-	for _, p := range parts {
-		if value, there := part(p, r, source); there {
+func (h *Hash) Sum(r Request, source string) (hash uint64, ok bool) {
+	for i := range h.parts {
+		p := &h.parts[i]
+		if value, there := p.of(r, source); there {
 			hash = bits.RotateLeft64(hash, 1) ^ xxhash.Sum64String(value)
 			ok = true
 		}
@@ -27,23 +41,35 @@ func Hash(parts []policy.Hash, r Request, source string) (hash uint64, ok bool) 
 	return hash, ok
 }
 
-func part(p policy.Hash, r Request, source string) (value string, ok bool) {
+type part struct {
+	policy.Hash
+	header Name
+}
+
+func (p *part) of(r Request, source string) (value string, ok bool) {
 	switch {
 	case p.Header != "":
-		return r.HeaderValue(strings.ToLower(p.Header))
+		return r.HeaderValue(p.header)
 	case p.Query != "":
 		return r.QueryValue(p.Query)
-	case p.Cookie != "":
-		return cookie(p.Cookie, r)
-	default:
+	case p.Cookie == "":
 		return source, source != ""
 	}
+	if value, ok = cookie(p.Cookie, r); ok || p.CookieTTL == 0 {
+		return value, ok
+	}
+	if m, can := r.(CookieMaker); can {
+		return m.MakeCookie(p.Cookie, p.CookiePath, max(time.Duration(p.CookieTTL), 0)), true
+	}
+	return "", false
 }
+
+var cookieHeader = NewName("cookie")
 
 // cookie finds a cookie in the request's header. Several lines are joined with
 // commas on the way here, which a cookie's value can not hold.
 func cookie(name string, r Request) (value string, ok bool) {
-	line, _ := r.HeaderValue("cookie")
+	line, _ := r.HeaderValue(cookieHeader)
 	for pair := range strings.FieldsFuncSeq(line, func(c rune) bool { return c == ';' || c == ',' }) {
 		if key, v, found := strings.Cut(strings.TrimSpace(pair), "="); found && key == name {
 			return strings.Trim(v, `"`), true

@@ -25,7 +25,7 @@ func newMatch(m policy.Match) (match, error) {
 		return match{}, err
 	}
 	for _, h := range m.Headers {
-		compiled := headerMatch{HeaderMatch: h, name: strings.ToLower(h.Name)}
+		compiled := headerMatch{HeaderMatch: h, name: NewName(h.Name)}
 		if compiled.regex, err = entire(h.Regex); err != nil {
 			return match{}, err
 		}
@@ -105,7 +105,7 @@ func lower(c byte) byte {
 
 type headerMatch struct {
 	policy.HeaderMatch
-	name  string
+	name  Name
 	regex *regexp.Regexp
 }
 

@@ -55,9 +55,9 @@ func TestMatch(t *testing.T) {
 		"a missing header is no other value": {
 			header(policy.HeaderMatch{Exact: "a", Invert: true}), []*request{get("GET /", "x-tenant: b")}, []*request{get("GET /"), get("GET /", "x-tenant: a")},
 		},
-		"query exact":     {query(policy.QueryMatch{Exact: "1"}), []*request{get("GET /?debug=1&debug=2")}, []*request{get("GET /"), get("GET /?debug=2&debug=1"), get("GET /?Debug=1")}},
-		"query regex":     {query(policy.QueryMatch{Regex: "[0-9]"}), []*request{get("GET /?debug=1")}, []*request{get("GET /?debug=11")}},
-		"query present":   {query(policy.QueryMatch{Present: true}), []*request{get("GET /?debug"), get("GET /?debug=x")}, []*request{get("GET /?d")}},
+		"query exact":      {query(policy.QueryMatch{Exact: "1"}), []*request{get("GET /?debug=1&debug=2")}, []*request{get("GET /"), get("GET /?debug=2&debug=1"), get("GET /?Debug=1")}},
+		"query regex":      {query(policy.QueryMatch{Regex: "[0-9]"}), []*request{get("GET /?debug=1")}, []*request{get("GET /?debug=11")}},
+		"query present":    {query(policy.QueryMatch{Present: true}), []*request{get("GET /?debug"), get("GET /?debug=x")}, []*request{get("GET /?d")}},
 		"all that is said": {policy.Match{PathPrefix: "/a", Methods: []string{"GET"}, Query: []policy.QueryMatch{{Name: "q", Present: true}}}, []*request{get("GET /a?q")}, []*request{get("GET /a"), get("GET /b?q"), get("PUT /a?q")}},
 	}
 	for name, test := range tests {

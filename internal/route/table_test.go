@@ -194,7 +194,8 @@ func TestHeadersRemoveThenSetThenAdd(t *testing.T) {
 
 func TestHash(t *testing.T) {
 	hash := func(r *request, parts ...policy.Hash) uint64 {
-		h, ok := Hash(parts, r, "10.0.0.1")
+		compiled := NewHash(parts)
+		h, ok := compiled.Sum(r, "10.0.0.1")
 		if !ok {
 			return 0
 		}
@@ -209,8 +210,17 @@ func TestHash(t *testing.T) {
 	if hash(a, user, session) != hash(a, user) || hash(get("GET /", "Cookie: session=s"), user, session) != hash(a, session) {
 		t.Error("terminal does not end the list when, and only when, there is a hash")
 	}
-	if _, ok := Hash([]policy.Hash{{Query: "q"}, user}, get("GET /"), ""); ok {
+	nothing := NewHash([]policy.Hash{{Query: "q"}, user, {Source: true}})
+	if _, ok := nothing.Sum(get("GET /"), ""); ok {
 		t.Error("a hash of nothing")
+	}
+	session.CookieTTL, session.CookiePath = policy.Duration(time.Minute), "/p"
+	without := get("GET /")
+	if hash(without, session) == 0 || !slices.Equal(without.made, []string{"session /p 1m0s"}) {
+		t.Errorf("made %q", without.made)
+	}
+	if hash(a, session); a.made != nil {
+		t.Error("a cookie was made for one who has it")
 	}
 	if hash(get("GET /"), policy.Hash{Source: true}) == 0 {
 		t.Error("the source is not hashed")

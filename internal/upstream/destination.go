@@ -1,0 +1,140 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/innermesh/innermesh/balancer"
+	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/route"
+)
+
+// Destination is a leg of a route as calls go down it: a cluster, and those to
+// fail over to.
+type Destination struct {
+	*route.Leg
+	tiers []*cluster.Cluster
+}
+
+// Clusters returns the cluster of the leg's target and those to fail over to.
+// Read only.
+func (d *Destination) Clusters() []*cluster.Cluster { return d.tiers }
+
+// IsReady says whether the instances of the first tier are known.
+func (d *Destination) IsReady() bool { return d.tiers[0].IsReady() }
+
+// Ready waits until the instances of any tier are known, but does not wait for
+// others once the first is.
+func (d *Destination) Ready(ctx context.Context) error {
+	if len(d.tiers) == 1 {
+		return d.tiers[0].Ready(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	first := make(chan error, len(d.tiers))
+	for _, c := range d.tiers {
+		go func() { first <- c.Ready(ctx) }()
+	}
+	var faults []error
+	for range d.tiers {
+		err := <-first
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, err)
+	}
+	return faults[0]
+}
+
+// Pick chooses a member for an attempt. Which tier it is looked for in is drawn
+// by the tiers' shares; if that one has nobody, the others are asked in order.
+func (d *Destination) Pick(info balancer.Info) (cluster.Pick, error) {
+	if len(d.tiers) == 1 {
+		return d.tiers[0].View().Pick(info)
+	}
+	chosen := d.tier(info)
+	pick, err := d.tiers[chosen].View().Pick(info)
+	for i := 0; err != nil && i < len(d.tiers); i++ {
+		if i == chosen {
+			continue
+		}
+		if other, otherErr := d.tiers[i].View().Pick(info); otherErr == nil {
+			return other, nil
+		}
+	}
+	return pick, err
+}
+
+// Choice says whether a pick would find a member that was not tried yet, and
+// whether it would find any.
+func (d *Destination) Choice(info balancer.Info) (fresh, open bool) {
+	for _, c := range d.tiers {
+		f, o := c.View().Choice(info)
+		if fresh, open = fresh || f, open || o; fresh {
+			return fresh, open
+		}
+	}
+	return fresh, open
+}
+
+// tier draws a tier by its share: as Envoy's priorities do, a tier keeps all of
+// its calls until fewer than 1/1.4 of its instances are healthy, and what it can
+// not take goes to the next one. On a leg of a split, an attempt that is not the
+// first leaves the tiers out that were tried.
+func (d *Destination) tier(info balancer.Info) int {
+	var shares [maxTiers]int
+	rest, sum := full, 0
+	tiers := d.tiers[:min(len(d.tiers), maxTiers)]
+	for i, c := range tiers {
+		if d.Split && d.tried(c, info) {
+			continue
+		}
+		shares[i] = min(available(c, info.Now), rest)
+		rest -= shares[i]
+		sum += shares[i]
+	}
+	if shares[0] == full || sum == 0 {
+		return 0
+	}
+	at := rand.IntN(sum)
+	for i := range tiers {
+		if at -= shares[i]; at < 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+const (
+	full             = 100_00 // all calls, in hundredths of a percent
+	overprovisioning = 140    // percent, Envoy's
+	maxTiers         = 33     // a target and what it may fail over to, see policy
+)
+
+// available is how much of all calls a tier can take, from 0 to full.
+func available(c *cluster.Cluster, now time.Duration) int {
+	healthy, all := c.View().Health(now)
+	if all == 0 {
+		return 0
+	}
+	return min(full, healthy*full/all*overprovisioning/100)
+}
+
+func (d *Destination) tried(c *cluster.Cluster, info balancer.Info) bool {
+	return len(info.Tried) > 0 && c.View().Has(info.Tried)
+}
+
+// Error says why nobody can be called, nil if somebody can.
+func (d *Destination) Error() error {
+	var first error
+	for _, c := range d.tiers {
+		err := c.View().Error()
+		if err == nil {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
+}

@@ -1,0 +1,78 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/innermesh/innermesh/internal/deadline"
+	"github.com/innermesh/innermesh/internal/route"
+	"github.com/innermesh/innermesh/policy"
+	"github.com/innermesh/innermesh/retry"
+)
+
+// Plan is where the calls to one service go, and on which terms. It is
+// immutable.
+type Plan struct {
+	// Policy is what the plan was made from.
+	Policy policy.Effective
+	// Routes are tried in order; the last one fits all.
+	Routes []*Route
+
+	table   *route.Table
+	targets map[string]bool
+	terms   map[string]string // of the targets, while the plan is made
+	changes []func()          // what is to be done when it comes in force
+}
+
+// Route is one way for calls to take, and its terms. It must not be copied.
+type Route struct {
+	*route.Route
+	// Destinations are the legs, in their order.
+	Destinations []*Destination
+	// Retry decides about further attempts.
+	Retry *retry.Policy
+	// Budget is what the retries draw on.
+	Budget *retry.Budget
+	// Total and PerTry bound a call and an attempt; 0 means no bound.
+	Total, PerTry time.Duration
+	// Clock keeps the time of attempts.
+	Clock deadline.Clock
+}
+
+// Match returns the route of a request. The request is looked at only if there
+// are several.
+func (p *Plan) Match(r route.Request) *Route {
+	if len(p.Routes) == 1 {
+		return p.Routes[0]
+	}
+	return p.Routes[p.table.Match(r).Number]
+}
+
+// Pick draws a leg.
+func (r *Route) Pick() *Destination {
+	if len(r.Destinations) == 1 {
+		return r.Destinations[0]
+	}
+	return r.Destinations[r.Route.Pick(rand.Uint32()).Number]
+}
+
+func newRoute(r *route.Route, budget *retry.Budget) *Route {
+	p := r.Policy
+	options := retry.Options{
+		Attempts: p.Retry.Attempts,
+		Base:     time.Duration(p.Retry.Backoff.Base),
+		Max:      time.Duration(p.Retry.Backoff.Max),
+	}
+	if options.Base < 0 { // off: no wait worth the name
+		options.Base, options.Max = 1, 1
+	}
+	return &Route{
+		Route: r, Retry: retry.New(options, budget), Budget: budget,
+		Total:  max(time.Duration(p.Timeout.Total), 0),
+		PerTry: max(time.Duration(p.Timeout.PerTry), 0),
+	}
+}
+
+func newBudget(b policy.Budget) *retry.Budget {
+	return retry.NewBudget(retry.BudgetOptions{Ratio: b.Ratio, Floor: b.Floor})
+}
