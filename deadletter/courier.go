@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -75,7 +74,7 @@ func (c *courier) claim(ctx context.Context, f Filter, limit int) ([]Letter, err
 		Filter: f, Except: c.resting(now), Owner: c.owner, Lease: c.lease, Limit: limit, Now: now,
 	})
 	if ctx.Err() == nil {
-		c.tell.about(ctx, c.log, err)
+		c.tell.about(ctx, c.log, "claim", err)
 	}
 	return letters, err
 }
@@ -151,7 +150,7 @@ func (c *courier) settle(ctx context.Context, as fate, do func(context.Context, 
 	if errors.Is(err, ErrStale) || errors.Is(err, ErrNotFound) {
 		return ending{fate: gone} // the lease was over; who has it now settles it
 	}
-	c.tell.about(ctx, c.log, err)
+	c.tell.about(ctx, c.log, "settle", err)
 	if err != nil {
 		return ending{fate: gone}
 	}
@@ -194,21 +193,7 @@ func (c *courier) expire(ctx context.Context, f Filter) {
 		c.log.Warn("letters have expired before they were delivered", "letters", n)
 	}
 	if ctx.Err() == nil {
-		c.tell.about(ctx, c.log, err)
-	}
-}
-
-// trouble logs when a sink stops working and when it works again, once each.
-type trouble struct{ has atomic.Bool }
-
-func (t *trouble) about(ctx context.Context, log *slog.Logger, err error) {
-	if bad := err != nil; t.has.Swap(bad) == bad {
-		return
-	}
-	if err != nil {
-		log.ErrorContext(ctx, "the sink of dead letters does not work", "error", err)
-	} else {
-		log.InfoContext(ctx, "the sink of dead letters works again")
+		c.tell.about(ctx, c.log, "expire", err)
 	}
 }
 

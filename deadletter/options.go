@@ -41,7 +41,7 @@ func notNegative[T int | time.Duration](field string, v T) error {
 // leaseFits makes sure that nobody else is given a letter that is being sent.
 func leaseFits(lease, timeout time.Duration) error {
 	if timeout = cmp.Or(timeout, defaultTimeout); lease < 0 || lease != 0 && lease <= timeout {
-		return fmt.Errorf("lease is %v: must be longer than the Timeout of %v", lease, timeout)
+		return fmt.Errorf("Lease is %v: must be longer than the Timeout of %v", lease, timeout)
 	}
 	return nil
 }

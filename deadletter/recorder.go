@@ -127,8 +127,10 @@ func (r *Recorder) put(ctx context.Context, l Letter, cause error) error {
 	defer cancel()
 	err := l.Validate()
 	if err == nil {
-		err = r.o.Sink.Put(ctx, l)
-		r.tell.about(ctx, r.log, err)
+		if err = r.o.Sink.Put(ctx, l); errors.Is(err, ErrExists) {
+			err = nil // somebody has handed it in twice
+		}
+		r.tell.about(ctx, r.log, "put", err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w; and it could not be kept as a dead letter: %w", cause, err)
