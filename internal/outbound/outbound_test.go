@@ -1,0 +1,354 @@
+package outbound_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/outbound"
+	"github.com/innermesh/innermesh/internal/upstream"
+	"github.com/innermesh/innermesh/policy"
+	"github.com/innermesh/innermesh/retry"
+)
+
+var errBroken = errors.New("it broke")
+
+var (
+	busy        = call.Outcome{Reason: call.Unavailable, Sent: call.Answered, Status: 503}
+	reset       = call.Outcome{Reason: call.Reset, Sent: call.SentUnknown, Err: errBroken}
+	unreachable = call.Outcome{Reason: call.Unreachable, Sent: call.NotSent, Err: errBroken}
+	fine        = call.Outcome{Reason: call.OK, Sent: call.Answered, Status: 200}
+)
+
+// How many attempts an outcome is worth, and what the caller gets of them.
+func TestVerdicts(t *testing.T) {
+	rejected := call.Outcome{Reason: call.Rejected, Sent: call.NotSent, Err: errBroken}
+	faulty := call.Outcome{Reason: call.Faulty, Sent: call.Answered, Status: 500}
+	stop := call.Outcome{Reason: call.Unavailable, Sent: call.Answered, NoRetry: true}
+	tests := map[string]struct {
+		out      call.Outcome
+		change   func(*exchange)
+		attempts int
+		reason   call.Reason // OK means an answer
+		why      error       // why there was no other attempt
+	}{
+		"fine":                        {fine, nil, 1, call.OK, nil},
+		"busy":                        {busy, nil, 3, call.OK, nil},
+		"busy, two attempts":          {busy, func(x *exchange) { x.Options.Attempts = 2 }, 2, call.OK, nil},
+		"busy, not idempotent":        {busy, func(x *exchange) { x.Idempotent = false }, 1, call.OK, nil},
+		"busy, said to be idempotent": {busy, func(x *exchange) { x.Idempotent, x.Options.Idempotent = false, true }, 3, call.OK, nil},
+		"busy, not replayable":        {busy, func(x *exchange) { x.Replayable = false }, 1, call.OK, nil},
+		"asked to stop":               {stop, nil, 1, call.OK, nil},
+		"faulty":                      {faulty, nil, 1, call.OK, nil},
+		"reset":                       {reset, nil, 3, call.Reset, retry.ErrAttempts},
+		"reset, not idempotent":       {reset, func(x *exchange) { x.Idempotent = false }, 1, call.Reset, retry.ErrUnsafe},
+		"unreachable":                 {unreachable, nil, 3, call.Unreachable, retry.ErrAttempts},
+		"unreachable, not idempotent": {unreachable, func(x *exchange) { x.Idempotent = false }, 3, call.Unreachable, retry.ErrAttempts},
+		"unreachable, not replayable": {unreachable, func(x *exchange) { x.Replayable = false }, 1, call.Unreachable, retry.ErrUnsafe},
+		"rejected":                    {rejected, nil, 1, call.Rejected, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
+				x := newExchange(always(test.out))
+				if test.change != nil {
+					test.change(x)
+				}
+				n, err := do(t.Context(), d, x)
+				if len(x.asked) != test.attempts || x.Attempts != test.attempts {
+					t.Errorf("%d attempts, %d counted, want %d", len(x.asked), x.Attempts, test.attempts)
+				}
+				if test.reason == call.OK {
+					if err != nil || n != test.attempts || len(x.discarded) != test.attempts-1 {
+						t.Errorf("answer %d, %v, %v discarded; want the last, and all others discarded", n, err, x.discarded)
+					}
+				} else {
+					e, ok := errors.AsType[*call.Error](err)
+					if !ok || e.Reason != test.reason || e.Sent != test.out.Sent || e.Attempts != test.attempts ||
+						e.Instance != x.asked[len(x.asked)-1] || !errors.Is(err, errBroken) {
+						t.Errorf("got %v (%+v), want %v on the last of %v", err, e, test.reason, x.asked)
+					}
+				}
+				for _, why := range []error{retry.ErrAttempts, retry.ErrUnsafe, retry.ErrBudget, retry.ErrNoTime} {
+					if got := errors.Is(err, why); got != (why == test.why) {
+						t.Errorf("is %q: %v", why, got)
+					}
+				}
+				if n := inflight(d); n != 0 {
+					t.Errorf("%d attempts are still in flight", n)
+				}
+			}, "a", "b", "c")
+		})
+	}
+}
+
+func TestNoInstanceTwice(t *testing.T) {
+	p := policy.Service{
+		Retry:   policy.Retry{Attempts: 4, Budget: policy.Budget{Ratio: -1}},
+		Breaker: policy.Breaker{Failures: -1, FailureRatio: -1},
+	}
+	within(t, p, func(t *testing.T, d *upstream.Directory) {
+		for range 100 {
+			x := newExchange(always(busy))
+			if _, err := do(t.Context(), d, x); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(x.asked)
+			if !slices.Equal(x.asked, []string{"a", "b", "c", "d"}) {
+				t.Errorf("asked %v, want each once", x.asked)
+			}
+		}
+	}, "a", "b", "c", "d")
+}
+
+func TestBudgetEndsRetries(t *testing.T) {
+	p := policy.Service{
+		Retry:   policy.Retry{Budget: policy.Budget{Ratio: 0.1, Floor: -1}},
+		Breaker: policy.Breaker{Failures: -1, FailureRatio: -1},
+	}
+	within(t, p, func(t *testing.T, d *upstream.Directory) {
+		retries := 0
+		var last error
+		for range 100 {
+			x := newExchange(always(reset))
+			_, last = do(t.Context(), d, x)
+			retries += x.Attempts - 1
+		}
+		if retries != 10 || !errors.Is(last, retry.ErrBudget) {
+			t.Errorf("%d retries of 100 calls, %v; want 10", retries, last)
+		}
+	}, "a", "b")
+}
+
+// Whose time it was says which reason is right.
+func TestWhoseTime(t *testing.T) {
+	const s = time.Second
+	tests := map[string]struct {
+		policy  policy.Service
+		caller  time.Duration // 0 is none
+		options time.Duration
+		took    time.Duration
+		tries   int
+		reason  call.Reason
+	}{
+		"a try's, then the call's":     {timeout(3*s, 2*s), 0, 0, 3 * s, 2, call.Expired},
+		"the caller's":                 {timeout(3*s, 2*s), s, 0, s, 1, call.Expired},
+		"the option's":                 {timeout(30*s, 20*s), 0, s, s, 1, call.Expired},
+		"all tries'":                   {timeout(30*s, s), 0, 0, 3 * s, 3, call.TryTimeout},
+		"the caller's, with no policy": {timeout(-1, -1), s, 0, s, 1, call.Expired},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			test.policy.Retry.Backoff.Base = policy.Off
+			within(t, test.policy, func(t *testing.T, d *upstream.Directory) {
+				ctx := t.Context()
+				if test.caller != 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.caller)
+					defer cancel()
+				}
+				x := newExchange(hang)
+				x.Options.Timeout = test.options
+				begin := time.Now()
+				_, err := do(ctx, d, x)
+				e, _ := errors.AsType[*call.Error](err)
+				if e == nil || e.Reason != test.reason || !errors.Is(err, context.DeadlineExceeded) || !e.Timeout() {
+					t.Errorf("got %v, want %v", err, test.reason)
+				}
+				if took := time.Since(begin).Round(time.Millisecond); took != test.took || x.Attempts != test.tries {
+					t.Errorf("took %v and %d attempts, want %v and %d", took, x.Attempts, test.took, test.tries)
+				}
+				if n := inflight(d); n != 0 {
+					t.Errorf("%d attempts are still in flight", n)
+				}
+			}, "a", "b", "c")
+		})
+	}
+}
+
+// A pause is cut short when the caller goes, and the member is free while it lasts.
+func TestPause(t *testing.T) {
+	slow := policy.Service{
+		Timeout: policy.Timeout{Total: policy.Off, PerTry: policy.Off},
+		Retry:   policy.Retry{Backoff: policy.Backoff{Base: policy.Duration(time.Hour), Max: policy.Duration(time.Hour)}},
+	}
+	within(t, slow, func(t *testing.T, d *upstream.Directory) {
+		ctx, cancel := context.WithCancel(t.Context())
+		x := newExchange(always(reset))
+		done := make(chan error)
+		go func() {
+			_, err := do(ctx, d, x)
+			done <- err
+		}()
+		synctest.Wait()
+		if n := inflight(d); n != 0 {
+			t.Errorf("%d attempts in flight during a pause", n)
+		}
+		cancel()
+		err := <-done
+		if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Canceled || !errors.Is(err, context.Canceled) ||
+			!errors.Is(err, errBroken) {
+			t.Errorf("got %v, want that the caller has gone, and what the last attempt said", err)
+		}
+		if x.Attempts != 1 {
+			t.Errorf("%d attempts", x.Attempts)
+		}
+	}, "a", "b")
+}
+
+func TestPauseThatWouldOutlastTheCall(t *testing.T) {
+	p := timeout(10*time.Second, 5*time.Second)
+	p.Retry.Backoff = policy.Backoff{Base: policy.Duration(time.Hour), Max: policy.Duration(time.Hour)}
+	within(t, p, func(t *testing.T, d *upstream.Directory) {
+		begin := time.Now()
+		_, err := do(t.Context(), d, newExchange(always(reset)))
+		if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Reset || !errors.Is(err, retry.ErrNoTime) {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("took %v: there was nothing to wait for", took)
+		}
+
+		x := newExchange(always(unreachable))
+		x.WaitForReady = true
+		_, err = do(t.Context(), d, x)
+		if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Expired || !errors.Is(err, context.DeadlineExceeded) ||
+			!errors.Is(err, errBroken) {
+			t.Errorf("got %v, want that time ran out, and what the last attempt said", err)
+		}
+		if took := time.Since(begin); took != 10*time.Second {
+			t.Errorf("waited %v, want all of its time", took)
+		}
+	}, "a")
+}
+
+// Who waits for ready outlasts the attempts that others get.
+func TestWaitForReady(t *testing.T) {
+	within(t, policy.Service{Breaker: policy.Breaker{Failures: -1, FailureRatio: -1}}, func(t *testing.T, d *upstream.Directory) {
+		x := newExchange(func(a *outbound.Attempt) call.Outcome {
+			if a.Number < 8 {
+				return unreachable
+			}
+			return fine
+		})
+		x.WaitForReady = true
+		if n, err := do(t.Context(), d, x); err != nil || n != 8 {
+			t.Errorf("got %d, %v, want the eighth attempt answered", n, err)
+		}
+	}, "a")
+}
+
+func TestNobodyToCall(t *testing.T) {
+	within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
+		x := newExchange(always(fine))
+		_, err := do(t.Context(), d, x)
+		if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Rejected || e.Attempts != 0 || len(x.asked) != 0 ||
+			!errors.Is(err, discovery.ErrNoInstances) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestSilentSourceCostsTheCallsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := directory(t, silent{}, timeout(2*time.Second, time.Second))
+		begin := time.Now()
+		_, err := do(t.Context(), d, newExchange(always(fine)))
+		if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Expired || !errors.Is(err, discovery.ErrNotReady) {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(begin); took != 2*time.Second {
+			t.Errorf("took %v, want 2s", took)
+		}
+	})
+}
+
+// silent knows nothing and says nothing.
+type silent struct{}
+
+// Watch implements [discovery.Source].
+func (silent) Watch(ctx context.Context, _ string, _ func(discovery.Update)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAnAnswerIsReadOnTheCallersTime(t *testing.T) {
+	within(t, timeout(2*time.Second, time.Second), func(t *testing.T, d *upstream.Directory) {
+		x := newExchange(func(a *outbound.Attempt) call.Outcome {
+			_ = a.Done() // somebody waits
+			return fine
+		})
+		if _, err := outbound.Do(t.Context(), d, &x.Flight, x); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := x.Attempt().Err(); err != nil {
+			t.Errorf("ended while it was read: %v", err)
+		}
+		if n := inflight(d); n != 1 {
+			t.Errorf("%d in flight while the answer is read, want 1", n)
+		}
+		x.End(call.Outcome{})
+		x.End(call.Outcome{})
+		if n := inflight(d); n != 0 {
+			t.Errorf("%d in flight after the end", n)
+		}
+	}, "a")
+}
+
+// A stream whose answer breaks goes on with another attempt, and never for longer
+// than is safe.
+func TestAgain(t *testing.T) {
+	begin := func(t *testing.T, d *upstream.Directory, then call.Outcome) *exchange {
+		t.Helper()
+		x := newExchange(func(a *outbound.Attempt) call.Outcome {
+			if a.Number == 1 {
+				return call.Outcome{Sent: call.Answered}
+			}
+			return then
+		})
+		x.Stream = true
+		if n, err := outbound.Do(t.Context(), d, &x.Flight, x); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		return x
+	}
+	within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
+		x := begin(t, d, fine)
+		if n, err := outbound.Again(&x.Flight, x, reset); err != nil || n != 2 || x.asked[0] == x.asked[1] {
+			t.Errorf("got %d, %v on %v, want another attempt elsewhere", n, err, x.asked)
+		}
+		x.End(call.Outcome{})
+
+		x = begin(t, d, unreachable)
+		_, err := outbound.Again(&x.Flight, x, reset)
+		if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Unreachable || e.Attempts != 3 {
+			t.Errorf("got %v, want what the last attempt said", err)
+		}
+
+		x = begin(t, d, fine)
+		x.Idempotent = false
+		_, err = outbound.Again(&x.Flight, x, reset)
+		if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Reset || !errors.Is(err, retry.ErrUnsafe) {
+			t.Errorf("got %v, want that it is not safe", err)
+		}
+		if n := inflight(d); n != 0 {
+			t.Errorf("%d attempts are still in flight", n)
+		}
+	}, "a", "b", "c")
+}
+
+func TestTimedOutErrorsSayHowLong(t *testing.T) {
+	within(t, timeout(2*time.Second, -1), func(t *testing.T, d *upstream.Directory) {
+		_, err := do(t.Context(), d, newExchange(hang))
+		if err == nil || !strings.Contains(err.Error(), "no answer within 2s") {
+			t.Errorf("got %v", err)
+		}
+	}, "a")
+}
