@@ -131,6 +131,8 @@ type Outcome struct {
 	// RetryAfter is how long the instance asked to be left alone, 0 if it did
 	// not say.
 	RetryAfter time.Duration
+	// Ratelimited says that a rate limiter in front of the instance answered.
+	Ratelimited bool
 	// NoRetry says that the instance asked not to be tried again.
 	NoRetry bool
 }

@@ -1,6 +1,10 @@
 package policy
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/innermesh/innermesh/retry"
+)
 
 // Retry says when a failed attempt is followed by another one. Whether that is
 // harmless is never configured away: an attempt that may have been carried out
@@ -65,28 +69,15 @@ type Budget struct {
 	Floor float64 `json:"floor,omitzero"`
 }
 
-// The values of [Retry].On. Those of gRPC look at the status of an answer
-// without a message.
-const (
-	On5xx               = "5xx"                // any 5xx, or no answer at all
-	OnGatewayError      = "gateway-error"      // 502, 503, 504
-	OnReset             = "reset"              // sent, and no answer: reset, disconnect, time of the attempt over
-	OnConnectFailure    = "connect-failure"    // no connection, TLS included
-	OnRefusedStream     = "refused-stream"     // HTTP/2 REFUSED_STREAM
-	OnRetriable4xx      = "retriable-4xx"      // 409
-	OnRatelimited       = "envoy-ratelimited"  // the header x-envoy-ratelimited is there
-	OnCancelled         = "cancelled"          // gRPC code 1
-	OnDeadlineExceeded  = "deadline-exceeded"  // gRPC code 4
-	OnInternal          = "internal"           // gRPC code 13
-	OnResourceExhausted = "resource-exhausted" // gRPC code 8
-	OnUnavailable       = "unavailable"        // gRPC code 14
-)
+// OnConnectFailure is the condition that Consul has a field of its own for.
+const OnConnectFailure = string(retry.OnConnectFailure)
 
-func conditions() []string {
-	return []string{
-		On5xx, OnGatewayError, OnReset, OnConnectFailure, OnRefusedStream, OnRetriable4xx, OnRatelimited,
-		OnCancelled, OnDeadlineExceeded, OnInternal, OnResourceExhausted, OnUnavailable,
+func conditions(list []retry.Condition) []string {
+	names := make([]string, len(list))
+	for i, c := range list {
+		names[i] = string(c)
 	}
+	return names
 }
 
 const (
@@ -119,7 +110,7 @@ func (r Retry) check(c *checker) {
 	c.thatf(within(r.Budget.Floor, maxFloor), "retry.budget.floor",
 		"%v is out of range: must be above 0 and at most %d retries a second, or -1 for none", r.Budget.Floor, maxFloor)
 	for i, on := range r.On {
-		c.oneOf(element("retry.on", i), on, conditions()...)
+		c.oneOf(element("retry.on", i), on, conditions(retry.Conditions())...)
 	}
 	c.thatf(len(r.Statuses) <= maxStatuses, "retry.statuses", "%d are too many: must be at most %d", len(r.Statuses), maxStatuses)
 	for i, s := range r.Statuses {

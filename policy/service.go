@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/innermesh/innermesh/retry"
+
 // Service is what a call to one service is told. The zero value says nothing:
 // each field that is zero is left to the layer below it (see [Merge]).
 //
@@ -35,7 +37,7 @@ func Default() Service {
 		},
 		Retry: Retry{
 			Attempts:    3,
-			On:          []string{OnGatewayError, OnReset, OnConnectFailure, OnRefusedStream, OnUnavailable},
+			On:          conditions(retry.DefaultConditions()),
 			Statuses:    []int{},
 			Backoff:     Backoff{Base: milliseconds(25), Max: milliseconds(250)},
 			Budget:      Budget{Ratio: 0.2, Floor: 1},

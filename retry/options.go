@@ -13,6 +13,11 @@ type Options struct {
 	// Attempts bounds the tries of a call, the first one included. Default 3;
 	// 1 means no retry.
 	Attempts int
+	// On lists what is tried again. Default (nil) [DefaultConditions]; empty:
+	// nothing is.
+	On []Condition
+	// Statuses are HTTP statuses that are tried again beside that.
+	Statuses []int
 	// Base is the ceiling of the first wait; it doubles with each further one.
 	// The wait itself is drawn evenly from zero to the ceiling. Default 25 ms.
 	Base time.Duration
@@ -34,6 +39,9 @@ type BudgetOptions struct {
 
 func (o Options) withDefaults() Options {
 	o.Attempts = cmp.Or(o.Attempts, 3)
+	if o.On == nil {
+		o.On = DefaultConditions()
+	}
 	o.Base = cmp.Or(o.Base, 25*time.Millisecond)
 	o.Max = max(cmp.Or(o.Max, 250*time.Millisecond), o.Base)
 	o.Budget.Ratio = cmp.Or(o.Budget.Ratio, 0.2)
@@ -53,5 +61,5 @@ func (o Options) Validate() error {
 	fault(o.Base < 0, "Base", o.Base, "must not be negative")
 	fault(o.Max < 0, "Max", o.Max, "must not be negative")
 	fault(o.Budget.Ratio > 1, "Budget.Ratio", o.Budget.Ratio, "must not exceed 1")
-	return errors.Join(faults...)
+	return errors.Join(append(faults, validateConditions(o.On))...)
 }

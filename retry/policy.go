@@ -2,6 +2,7 @@ package retry
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -30,12 +31,14 @@ var (
 // concurrent use.
 type Policy struct {
 	o      Options
+	on     conditions
 	budget *Budget
 }
 
 // New returns a policy that draws on budget.
 func New(o Options, budget *Budget) *Policy {
-	return &Policy{o: o.withDefaults(), budget: budget}
+	o = o.withDefaults()
+	return &Policy{o: o, on: newConditions(o.On), budget: budget}
 }
 
 // patience is the longest an instance may make us wait.
@@ -51,7 +54,7 @@ const patience = time.Second
 // nothing of the budget: it has put no load on anybody.
 func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, fresh bool) (wait time.Duration, again bool, why error) {
 	switch {
-	case !out.Reason.Passing() && (out.Reason != call.Throttled || out.RetryAfter == 0):
+	case !p.Wants(c, out):
 		return 0, false, nil
 	case !c.Repeatable(out.Sent):
 		return 0, false, ErrUnsafe
@@ -70,6 +73,24 @@ func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, f
 		return 0, false, ErrBudget
 	}
 	return wait, true, nil
+}
+
+// Wants says whether the policy is for trying again after such an outcome, were
+// it safe and affordable. An instance that is alive and says when to come back is
+// taken at its word.
+func (p *Policy) Wants(c *call.Call, out call.Outcome) bool {
+	switch out.Reason {
+	case call.Expired, call.Canceled, call.Rejected:
+		if out.Sent != call.Answered { // it was our own doing
+			return false
+		}
+	case call.Throttled:
+		if out.RetryAfter > 0 && p.on != 0 {
+			return true
+		}
+	}
+	return p.on&met(c.Protocol, out) != 0 ||
+		c.Protocol == call.HTTP && out.Sent == call.Answered && slices.Contains(p.o.Statuses, out.Status)
 }
 
 func (p *Policy) attempts(c *call.Call) int {

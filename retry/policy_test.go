@@ -15,8 +15,8 @@ import (
 func policy(o retry.Options) *retry.Policy { return retry.New(o, retry.NewBudget(o.Budget)) }
 
 func TestNext(t *testing.T) {
-	get := call.Call{Idempotent: true, Replayable: true, Attempts: 1}
-	post := call.Call{Replayable: true, Attempts: 1}
+	get := call.Call{Protocol: call.HTTP, Idempotent: true, Replayable: true, Attempts: 1}
+	post := call.Call{Protocol: call.HTTP, Replayable: true, Attempts: 1}
 	with := func(c call.Call, change func(*call.Call)) call.Call { change(&c); return c }
 	const forever = time.Duration(-1)
 	tests := []struct {
@@ -29,17 +29,17 @@ func TestNext(t *testing.T) {
 		why   error
 	}{
 		{"answered well", get, call.Outcome{Reason: call.OK, Sent: call.Answered}, forever, true, false, nil},
-		{"unavailable", get, call.Outcome{Reason: call.Unavailable, Sent: call.Answered}, forever, true, true, nil},
-		{"faulty", get, call.Outcome{Reason: call.Faulty, Sent: call.Answered}, forever, true, false, nil},
-		{"unsafe, answered", post, call.Outcome{Reason: call.Unavailable, Sent: call.Answered}, forever, true, false, retry.ErrUnsafe},
+		{"unavailable", get, call.Outcome{Reason: call.Unavailable, Sent: call.Answered, Status: 503}, forever, true, true, nil},
+		{"faulty", get, call.Outcome{Reason: call.Faulty, Sent: call.Answered, Status: 500}, forever, true, false, nil},
+		{"unsafe, answered", post, call.Outcome{Reason: call.Unavailable, Sent: call.Answered, Status: 503}, forever, true, false, retry.ErrUnsafe},
 		{"unsafe, unknown", post, call.Outcome{Reason: call.Reset, Sent: call.SentUnknown}, forever, true, false, retry.ErrUnsafe},
 		{"unsafe, not sent", post, call.Outcome{Reason: call.Unreachable}, forever, true, true, nil},
 		{"body gone", with(get, func(c *call.Call) { c.Replayable = false }), call.Outcome{Reason: call.Unreachable}, forever, true, false, retry.ErrUnsafe},
 		{"canceled", get, call.Outcome{Reason: call.Canceled}, forever, true, false, nil},
-		{"throttled without a time", get, call.Outcome{Reason: call.Throttled, Sent: call.Answered}, forever, true, false, nil},
-		{"throttled for a moment", get, call.Outcome{Reason: call.Throttled, Sent: call.Answered, RetryAfter: time.Millisecond}, forever, true, true, nil},
-		{"throttled for long", get, call.Outcome{Reason: call.Throttled, Sent: call.Answered, RetryAfter: time.Minute}, forever, true, false, retry.ErrPushback},
-		{"asked not to", get, call.Outcome{Reason: call.Unavailable, Sent: call.Answered, NoRetry: true}, forever, true, false, retry.ErrPushback},
+		{"throttled without a time", get, call.Outcome{Reason: call.Throttled, Sent: call.Answered, Status: 429}, forever, true, false, nil},
+		{"throttled for a moment", get, call.Outcome{Reason: call.Throttled, Sent: call.Answered, Status: 429, RetryAfter: time.Millisecond}, forever, true, true, nil},
+		{"throttled for long", get, call.Outcome{Reason: call.Throttled, Sent: call.Answered, Status: 429, RetryAfter: time.Minute}, forever, true, false, retry.ErrPushback},
+		{"asked not to", get, call.Outcome{Reason: call.Unavailable, Sent: call.Answered, Status: 503, NoRetry: true}, forever, true, false, retry.ErrPushback},
 		{"attempts used", with(get, func(c *call.Call) { c.Attempts = 3 }), call.Outcome{Reason: call.Unreachable}, forever, true, false, retry.ErrAttempts},
 		{"one attempt wanted", with(get, func(c *call.Call) { c.Options.Attempts = 1 }), call.Outcome{Reason: call.Reset}, forever, true, false, nil},
 		{"more attempts wanted", with(get, func(c *call.Call) { c.Attempts, c.Options.Attempts = 3, 5 }), call.Outcome{Reason: call.Reset}, forever, true, true, nil},
@@ -146,5 +146,68 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}
+	}
+}
+
+// What is tried again, in Envoy's words.
+func TestConditions(t *testing.T) {
+	http := func(status int) call.Outcome {
+		return call.Outcome{Reason: call.ClassifyHTTP(status), Sent: call.Answered, Status: status}
+	}
+	grpc := func(code int) call.Outcome {
+		return call.Outcome{Reason: call.ClassifyGRPC(uint32(code)), Sent: call.Answered, Status: code}
+	}
+	unreachable, refused := call.Outcome{Reason: call.Unreachable}, call.Outcome{Reason: call.Refused}
+	reset, slow := call.Outcome{Reason: call.Reset, Sent: call.SentUnknown}, call.Outcome{Reason: call.TryTimeout, Sent: call.SentUnknown}
+	limited := http(429)
+	limited.Ratelimited = true
+	mine := []call.Outcome{{Reason: call.Rejected}, {Reason: call.Canceled, Sent: call.SentUnknown}, {Reason: call.Expired, Sent: call.SentUnknown}}
+	tests := map[retry.Condition]struct {
+		protocol call.Protocol
+		yes, no  []call.Outcome
+	}{
+		retry.On5xx:               {call.HTTP, []call.Outcome{http(500), http(503), http(599), unreachable, refused, reset, slow}, []call.Outcome{http(200), http(404), http(429)}},
+		retry.OnGatewayError:      {call.HTTP, []call.Outcome{http(502), http(503), http(504)}, []call.Outcome{http(500), http(505), reset}},
+		retry.OnReset:             {call.HTTP, []call.Outcome{reset, slow, unreachable, refused}, []call.Outcome{http(503)}},
+		retry.OnConnectFailure:    {call.HTTP, []call.Outcome{unreachable}, []call.Outcome{reset, refused, http(503)}},
+		retry.OnRefusedStream:     {call.HTTP, []call.Outcome{refused}, []call.Outcome{reset, unreachable}},
+		retry.OnRetriable4xx:      {call.HTTP, []call.Outcome{http(409)}, []call.Outcome{http(400), http(408), http(429)}},
+		retry.OnRatelimited:       {call.HTTP, []call.Outcome{limited}, []call.Outcome{http(429)}},
+		retry.OnCancelled:         {call.GRPC, []call.Outcome{grpc(1)}, []call.Outcome{grpc(2), grpc(0)}},
+		retry.OnDeadlineExceeded:  {call.GRPC, []call.Outcome{grpc(4)}, []call.Outcome{grpc(14)}},
+		retry.OnResourceExhausted: {call.GRPC, []call.Outcome{grpc(8)}, []call.Outcome{grpc(14)}},
+		retry.OnInternal:          {call.GRPC, []call.Outcome{grpc(13)}, []call.Outcome{grpc(2)}},
+		retry.OnUnavailable:       {call.GRPC, []call.Outcome{grpc(14)}, []call.Outcome{grpc(8), unreachable}},
+	}
+	for _, c := range retry.Conditions() {
+		test, ok := tests[c]
+		if !ok {
+			t.Errorf("%s is not tested", c)
+		}
+		p := policy(retry.Options{On: []retry.Condition{c}})
+		one := call.Call{Protocol: test.protocol, Idempotent: true, Replayable: true, Attempts: 1}
+		for _, out := range test.yes {
+			if !p.Wants(&one, out) {
+				t.Errorf("%s does not want %+v", c, out)
+			}
+		}
+		for _, out := range append(test.no, mine...) {
+			if p.Wants(&one, out) {
+				t.Errorf("%s wants %+v", c, out)
+			}
+		}
+	}
+	one := call.Call{Protocol: call.HTTP, Idempotent: true, Replayable: true, Attempts: 1}
+	statuses := policy(retry.Options{On: []retry.Condition{}, Statuses: []int{418}})
+	if !statuses.Wants(&one, http(418)) || statuses.Wants(&one, http(503)) || statuses.Wants(&one, reset) {
+		t.Error("statuses alone are wanted wrongly")
+	}
+	throttled := http(429)
+	throttled.RetryAfter = time.Second
+	if !policy(retry.Options{}).Wants(&one, throttled) || policy(retry.Options{On: []retry.Condition{}}).Wants(&one, throttled) {
+		t.Error("an instance that says when to come back is not taken at its word")
+	}
+	if err := (retry.Options{On: []retry.Condition{"6xx"}}).Validate(); err == nil {
+		t.Error("a condition that nobody knows is accepted")
 	}
 }

@@ -151,6 +151,7 @@ func (x *exchange) through(a *outbound.Attempt) http.RoundTripper {
 func judge(res *http.Response) call.Outcome {
 	out := call.Outcome{Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered, Status: res.StatusCode}
 	if out.Reason == call.Throttled || out.Reason == call.Unavailable {
+		out.Ratelimited = len(res.Header["X-Envoy-Ratelimited"]) > 0
 		out.RetryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
 	}
 	return out

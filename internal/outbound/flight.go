@@ -196,7 +196,7 @@ func (f *Flight) judge(out call.Outcome) {
 // verdict says whether the call is tried again, and after which pause. If it is
 // not although it might have been, the reason is added to the outcome's error.
 func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
-	if out.Reason == call.OK {
+	if !f.route.Retry.Wants(&f.Call, *out) && !f.waits(out) {
 		return 0, false
 	}
 	now := mono.Now()
@@ -222,6 +222,10 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 	}
 	return wait, again
 }
+
+// waits says whether the call would rather wait than be told that nobody is
+// there.
+func (f *Flight) waits(out *call.Outcome) bool { return f.WaitForReady && out.Reason == call.Rejected }
 
 // left is how much time the call has, negative if it has no end.
 func (f *Flight) left(now time.Duration) time.Duration {

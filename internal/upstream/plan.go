@@ -60,6 +60,8 @@ func newRoute(r *route.Route, budget *retry.Budget) *Route {
 	p := r.Policy
 	options := retry.Options{
 		Attempts: p.Retry.Attempts,
+		On:       conditions(p.Retry.On),
+		Statuses: p.Retry.Statuses,
 		Base:     time.Duration(p.Retry.Backoff.Base),
 		Max:      time.Duration(p.Retry.Backoff.Max),
 	}
@@ -71,6 +73,14 @@ func newRoute(r *route.Route, budget *retry.Budget) *Route {
 		Total:  max(time.Duration(p.Timeout.Total), 0),
 		PerTry: max(time.Duration(p.Timeout.PerTry), 0),
 	}
+}
+
+func conditions(names []string) []retry.Condition {
+	list := make([]retry.Condition, len(names)) // not nil: an empty list says that nothing is tried again
+	for i, n := range names {
+		list[i] = retry.Condition(n)
+	}
+	return list
 }
 
 func newBudget(b policy.Budget) *retry.Budget {
