@@ -287,7 +287,7 @@ func TestAnAnswerIsReadOnTheCallersTime(t *testing.T) {
 		if _, err := outbound.Do(t.Context(), d, &x.Flight, x); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if err := x.Attempt().Err(); err != nil {
 			t.Errorf("ended while it was read: %v", err)
 		}
