@@ -54,22 +54,26 @@ func TestCompare(t *testing.T) {
 	for name, test := range map[string]struct {
 		subject puppet
 		want    []string // parts of the error
+		except  []string
 	}{
 		"the same":      {subject: puppet{plan: plan()}},
 		"empty and nil": {subject: change(func(u *parity.Upstream) { u.Routes[0].Hash = []parity.Hash{} })},
-		"timeout":       {change(func(u *parity.Upstream) { u.Routes[0].Timeout++ }), []string{"plan", "GET /x: decision", "Timeout"}},
-		"retry":         {change(func(u *parity.Upstream) { u.Routes[0].Retry.Num++ }), []string{"plan", "Num"}},
-		"a ten thousandth": {
-			change(func(u *parity.Upstream) { u.Routes[0].Legs[0].Weight, u.Routes[0].Legs[1].Weight = 10000, 0 }),
-			[]string{"plan", "Weight", "Share"},
+		"timeout":       {subject: change(func(u *parity.Upstream) { u.Routes[0].Timeout++ }), want: []string{"plan", "GET /x: decision", "Timeout"}},
+		"excepted": {
+			subject: change(func(u *parity.Upstream) { u.Routes[0].Timeout++ }), except: []string{"Route.Timeout", "Decision.Timeout"},
 		},
-		"draws":     {puppet{plan(), 0.01}, []string{"drawn a"}},
-		"no share":  {puppet{plan(), 1}, []string{"drawn nobody 100000 times", "drawn a 0 times"}},
-		"not found": {change(func(u *parity.Upstream) { u.Routes[0].Match.Path.Value = "/y" }), []string{"-1"}},
+		"retry": {subject: change(func(u *parity.Upstream) { u.Routes[0].Retry.Num++ }), want: []string{"plan", "Num"}, except: []string{"Leg.Num"}},
+		"a ten thousandth": {
+			subject: change(func(u *parity.Upstream) { u.Routes[0].Legs[0].Weight, u.Routes[0].Legs[1].Weight = 10000, 0 }),
+			want:    []string{"plan", "Weight", "Share"},
+		},
+		"draws":     {subject: puppet{plan(), 0.01}, want: []string{"drawn a"}},
+		"no share":  {subject: puppet{plan(), 1}, want: []string{"drawn nobody 100000 times", "drawn a 0 times"}},
+		"not found": {subject: change(func(u *parity.Upstream) { u.Routes[0].Match.Path.Value = "/y" }), want: []string{"-1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := parity.Compare(plan(), test.subject, parity.Request{Path: "/x"})
+			err := parity.Comparison{Requests: []parity.Request{{Path: "/x"}}, Except: test.except}.Run(plan(), test.subject)
 			if err == nil {
 				if len(test.want) > 0 {
 					t.Errorf("no difference, want %q", test.want)

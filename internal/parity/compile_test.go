@@ -11,3 +11,7 @@ import (
 // must fail where a scenario says so. Nil as long as there is nothing to compare:
 // then the scenarios show that the oracle is right.
 var compile func(ctx context.Context, consul *consultest.Agent, q parity.Question) (parity.Subject, error)
+
+// except are the fields in which innermesh differs, with the reason. Each is a
+// line in docs/consul-parity.md.
+var except = map[string]string{}

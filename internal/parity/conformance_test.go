@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -129,11 +131,11 @@ func (b *bench) compare(ctx context.Context, t *testing.T, s parity.Scenario, u 
 	if err != nil {
 		t.Fatal(err)
 	}
-	var requests []parity.Request
+	c := parity.Comparison{Except: slices.Collect(maps.Keys(except))}
 	for _, try := range s.Tries {
-		requests = append(requests, try.Request)
+		c.Requests = append(c.Requests, try.Request)
 	}
-	if err := parity.Compare(u.Documented(), subject, requests...); err != nil {
+	if err := c.Run(u.Documented(), subject); err != nil {
 		t.Errorf("%s: %v", s.Why, err)
 	}
 }

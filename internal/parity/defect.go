@@ -88,7 +88,7 @@ func (o *Oracle) judge(ctx context.Context, u *Upstream) error {
 // judgeRoutes compares the routes of u with what the router says.
 func (o *Oracle) judgeRoutes(ctx context.Context, u *Upstream) error {
 	entry, _, err := o.client.ConfigEntries().Get(api.ServiceRouter, u.Service, (&api.QueryOptions{}).WithContext(ctx))
-	if status, ok := asStatus(err); ok && status == http.StatusNotFound {
+	if status, ok := asStatus(err); ok && status.Code == http.StatusNotFound {
 		return nil
 	}
 	if err != nil {
@@ -125,7 +125,4 @@ func (o *Oracle) judgeRoutes(ctx context.Context, u *Upstream) error {
 	return nil
 }
 
-func asStatus(err error) (code int, ok bool) {
-	status, ok := errors.AsType[api.StatusError](err)
-	return status.Code, ok
-}
+func asStatus(err error) (api.StatusError, bool) { return errors.AsType[api.StatusError](err) }

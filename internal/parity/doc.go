@@ -11,6 +11,9 @@
 // config entries on which both are tried; [Upstream.Documented] is what Consul
 // promises where 1.22.3 serves something else.
 //
+// `make conformance` plays them all; with PARITY_DUMP=dir the test writes there
+// what the oracle says about each.
+//
 // The module is nested because of the types of Envoy: nobody who imports the
 // library should download them.
 package parity

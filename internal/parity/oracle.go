@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -140,7 +141,7 @@ func (s *stream) complete(service string, expected map[string]int) (*Upstream, e
 	}
 	for _, c := range u.Clusters {
 		for _, l := range c.Levels {
-			if n, ok := expected[l.Target]; ok && len(l.Endpoints) != n {
+			if n, ok := expected[l.Target]; ok && (!l.Known || len(l.Endpoints) != n) {
 				return nil, missingError{fmt.Sprintf("%d endpoints of %s (%d)", n, l.Target, len(l.Endpoints))}
 			}
 		}
@@ -149,7 +150,7 @@ func (s *stream) complete(service string, expected map[string]int) (*Upstream, e
 }
 
 // instances counts those of each target of the service's chain. A target is left
-// out if its datacenter does not answer, or is reached through a gateway.
+// out if nobody knows its datacenter, or if it is reached through a gateway.
 func (o *Oracle) instances(ctx context.Context, service string) (map[string]int, error) {
 	var compiled struct {
 		Chain struct {
@@ -172,9 +173,13 @@ func (o *Oracle) instances(ctx context.Context, service string) (map[string]int,
 		}
 		options := (&api.QueryOptions{Datacenter: t.Datacenter, Filter: t.Subset.Filter}).WithContext(ctx)
 		entries, _, err := o.client.Health().Connect(t.Service, "", false, options)
-		if err == nil {
-			counts[id] = len(entries)
+		if status, ok := asStatus(err); ok && strings.Contains(status.Body, "No path to datacenter") {
+			continue
 		}
+		if err != nil {
+			return nil, fmt.Errorf("read the instances of %s: %w", id, err)
+		}
+		counts[id] = len(entries)
 	}
 	return counts, nil
 }
