@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -122,6 +123,15 @@ func (s Scenario) registration(i int) *api.AgentServiceRegistration {
 		Connect: &api.AgentServiceConnect{Native: true},
 		Weights: &api.AgentWeights{Passing: weight(in.Passing), Warning: weight(in.Warning)},
 		Check:   &api.AgentServiceCheck{TTL: "1h", Status: health},
+	}
+	if in.Sidecar {
+		reg.Connect = &api.AgentServiceConnect{SidecarService: &api.AgentServiceRegistration{
+			Address: reg.Address, Port: reg.Port + 1000, Weights: reg.Weights, Check: reg.Check,
+		}}
+	}
+	if host, port, ok := strings.Cut(in.WAN, ":"); ok {
+		n, _ := strconv.Atoi(port) // the table is checked by being played
+		reg.TaggedAddresses = map[string]api.ServiceAddress{"wan": {Address: host, Port: n}}
 	}
 	if in.Version != "" {
 		reg.Meta = map[string]string{"version": in.Version}

@@ -52,6 +52,12 @@ type Instance struct {
 	Passing, Warning int
 	// Datacenter is "dc1" by default, or "dc2".
 	Datacenter string
+	// WAN is the address "host:port" for callers from another datacenter. Default:
+	// it has none of its own.
+	WAN string
+	// Sidecar says that the instance is not native: a proxy stands before it, on
+	// the port 1000 higher.
+	Sidecar bool
 }
 
 // Try is a request and what the documented rules make of it, known by hand.

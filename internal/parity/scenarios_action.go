@@ -41,6 +41,11 @@ func routerActions() []Scenario {
 			},
 		},
 		{
+			Name: "rewrite-all", Why: "of the prefix / only the slash is replaced, whatever follows",
+			Entries: entries(base, router(to("/", `"PrefixRewrite":"/all"`))), Instances: up,
+			Tries: []Try{{Request: get("/"), Path: "/all", To: "web"}, {Request: get("/x"), Path: "/allx", To: "web"}},
+		},
+		{
 			Name: "rewrite-exact", Why: "PrefixRewrite replaces an exact path as a whole; with / it must become / (1.22.3 leaves it)",
 			Entries: entries(base, router(
 				`{"Match":{"HTTP":{"PathExact":"/one"}},"Destination":{"PrefixRewrite":"/two"}}`,
@@ -109,6 +114,11 @@ func routerActions() []Scenario {
 			Entries: entries(base, router(to("/", `"RequestHeaders":{"Add":{"X-Add":"1"},"Set":{"X-Set":"2"},"Remove":["X-Gone","X-Also"]},`+
 				`"ResponseHeaders":{"Add":{"X-Add":"3"},"Set":{"Server":"4"},"Remove":["Via"]}`))), Instances: up,
 			Tries: []Try{{Request: get("/", "x-add", "0", "x-set", "0", "x-gone", "0"), To: "web"}},
+		},
+		{
+			Name: "headers-percent", Why: "Consul hands on a % as it is written, and Envoy reads it as a format",
+			Entries:   entries(base, router(to("/", `"RequestHeaders":{"Set":{"x-rate":"50%","x-from":"%DOWNSTREAM_REMOTE_ADDRESS%"}}`))),
+			Instances: up, Tries: []Try{{Request: get("/"), To: "web"}},
 		},
 		{
 			Name: "headers-order", Why: "within a level it is remove, set, add; the leg comes before the route",

@@ -26,6 +26,15 @@ func resolvers() []Scenario {
 			Tries: []Try{{Request: get("/"), To: "meta.web 20 + not.web 20 + tag.web 20 + both.web 20 + re.web 20"}},
 		},
 		{
+			Name: "resolve-sidecars", Why: "of an instance behind a sidecar it is the sidecar that is called; at home nobody asks for its outer address",
+			Entries: entries(web, versions("web", `,"DefaultSubset":"v1"`, "v1")),
+			Instances: []Instance{
+				{Service: "web", Version: "v1", Sidecar: true, Passing: 3}, {Service: "web", Version: "v1", WAN: "198.51.100.7:29001"},
+				{Service: "web", Version: "v2", Sidecar: true},
+			},
+			Tries: []Try{{Request: get("/"), To: "v1.web"}},
+		},
+		{
 			Name: "resolve-health", Why: "critical gets nothing, warning its own weight; weights end at 128",
 			Entries: web,
 			Instances: []Instance{
@@ -70,7 +79,7 @@ func resolvers() []Scenario {
 		{
 			Name: "redirect-datacenter", Why: "the service of the other datacenter answers",
 			Entries:   entries(web, resolver("web", `"Redirect":{"Datacenter":"dc2"}`)),
-			Instances: []Instance{{Service: "web"}, {Service: "web", Datacenter: "dc2"}, {Service: "web", Datacenter: "dc2"}},
+			Instances: []Instance{{Service: "web"}, {Service: "web", Datacenter: "dc2"}, {Service: "web", Datacenter: "dc2", WAN: "198.51.100.7:29001"}},
 			Tries:     []Try{{Request: get("/"), To: "web@dc2"}},
 		},
 		{

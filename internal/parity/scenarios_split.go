@@ -93,6 +93,16 @@ func splitters() []Scenario {
 			},
 		},
 		{
+			Name: "split-redirect", Why: "a leg to a service that is redirected",
+			Entries:   entries(protocol("http", "web", "a", "b"), resolver("a", `"Redirect":{"Service":"{b}"}`), splitter("web", leg("50", ""), svc("50", "a"))),
+			Instances: each("web", "b"), Tries: []Try{{Request: get("/"), To: "web 50 + b 50"}},
+		},
+		{
+			Name: "split-default-subset", Why: "a leg without a subset leads to the default one",
+			Entries:   entries(protocol("http", "web"), versions("web", `,"DefaultSubset":"v1"`, "v1", "v2"), splitter("web", leg("99", ""), sub("1", "v2"))),
+			Instances: each("web@v1", "web@v2"), Tries: []Try{{Request: get("/"), To: "v1.web 99 + v2.web 1"}},
+		},
+		{
 			Name: "split-hash", Why: "the first leg that hashes gives the key for all",
 			Entries: entries(protocol("http", "web", "a"),
 				resolver("a", `"LoadBalancer":{"Policy":"maglev","HashPolicies":[{"Field":"header","FieldValue":"x-user"}]}`),
