@@ -126,12 +126,13 @@ func (p *policies) watch(ctx context.Context, s policySource, service string, fi
 	p.wg.Go(func() {
 		// A watch only ends with its context, which needs no telling.
 		_ = s.watch(ctx, service, func(u policyUpdate) {
+			if u.unknown {
+				return // what is known stays in force
+			}
 			if u.layers != nil || u.err != nil {
 				p.take(service, u)
 			}
-			if !u.unknown {
-				once.Do(first)
-			}
+			once.Do(first)
 		})
 	})
 }

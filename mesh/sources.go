@@ -7,6 +7,7 @@ import (
 	"github.com/innermesh/innermesh/discovery"
 	discoveryconsul "github.com/innermesh/innermesh/discovery/consul"
 	"github.com/innermesh/innermesh/internal/consul"
+	policyconsul "github.com/innermesh/innermesh/policy/consul"
 )
 
 // sources chooses where instances and policy documents come from.
@@ -29,6 +30,10 @@ func (m *Mesh) sources() (discovery.Source, []policySource, error) {
 	if m.registrar == nil {
 		m.registrar = discoveryconsul.NewRegistrar(client, m.log)
 	}
-	documents := &kvDocuments{client: client, prefix: cmp.Or(m.o.Consul.KVPrefix, "innermesh")}
-	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), []policySource{documents}, nil
+	prefix := cmp.Or(m.o.Consul.KVPrefix, "innermesh")
+	policies := []policySource{
+		&entries{policyconsul.New(client, policyconsul.Options{Service: m.o.Service})},
+		&kvDocuments{client: client, prefix: prefix},
+	}
+	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), policies, nil
 }

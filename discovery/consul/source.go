@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -54,8 +55,20 @@ func New(client *consul.Client, o Options) *Source {
 // Consul cannot be asked; the error is told beside it, once. Instances that
 // vanish because Consul has lost its memory stay for [Options.Hold] at most.
 func (s *Source) Watch(ctx context.Context, service string, tell func(discovery.Update)) error {
+	return s.WatchQuery(ctx, discovery.Query{Service: service}, tell)
+}
+
+// WatchQuery implements [discovery.Querier]. Consul's servers apply the filter,
+// and forward questions about another datacenter to it. Namespaces, partitions
+// and peers are not supported.
+func (s *Source) WatchQuery(ctx context.Context, q discovery.Query, tell func(discovery.Update)) error {
+	service := q.Service
 	if service == "" || strings.Trim(service, ".") == "" {
 		return fmt.Errorf("watch service %q: that is no name", service)
+	}
+	if q.Namespace != "" || q.Partition != "" || q.Peer != "" {
+		return fmt.Errorf("watch service %q in namespace %q, partition %q, peer %q: %w",
+			service, q.Namespace, q.Partition, q.Peer, discovery.ErrUnsupported)
 	}
 	endpoint := "/v1/health/service/"
 	if s.o.Connect {
@@ -64,13 +77,18 @@ func (s *Source) Watch(ctx context.Context, service string, tell func(discovery.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := &watching{source: s, service: service, tell: tell, skipped: map[string]bool{}}
+	var params url.Values
+	if q.Filter != "" {
+		params = url.Values{"filter": {q.Filter}}
+	}
+	datacenter := cmp.Or(q.Datacenter, s.o.Datacenter)
+	w := &watching{source: s, service: service, datacenter: datacenter, tell: tell, skipped: map[string]bool{}}
 	defer w.end()
 	if err := w.locate(ctx); err != nil {
 		return err
 	}
 	return s.client.Watch(ctx, consul.Query{
-		Path: endpoint + url.PathEscape(service), Datacenter: s.o.Datacenter,
+		Path: endpoint + url.PathEscape(service), Params: params, Datacenter: datacenter,
 		Read: consul.Cached, ConfirmEmpty: true,
 	}, w.update)
 }

@@ -16,10 +16,10 @@ import (
 
 // watching is what one watch remembers.
 type watching struct {
-	source  *Source
-	service string
-	tell    func(discovery.Update)
-	local   string // our own datacenter; empty if all instances are in it
+	source              *Source
+	service, datacenter string
+	tell                func(discovery.Update)
+	local               string // our own datacenter; empty if all instances are in it
 
 	mu       sync.Mutex // the end of a hold may come while an answer does
 	ended    bool
@@ -37,7 +37,7 @@ type watching struct {
 // locate learns where we are, if a datacenter was named that may be another: its
 // instances are dialled by other addresses.
 func (w *watching) locate(ctx context.Context) error {
-	if !w.source.client.NamesDatacenter(w.source.o.Datacenter) {
+	if !w.source.client.NamesDatacenter(w.datacenter) {
 		return nil
 	}
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {

@@ -1,0 +1,36 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strconv"
+
+	"github.com/innermesh/innermesh/internal/consul"
+	"github.com/innermesh/innermesh/policy"
+	policyconsul "github.com/innermesh/innermesh/policy/consul"
+)
+
+// entries are Consul's config entries and what is written beside them.
+type entries struct{ source *policyconsul.Source }
+
+// shared implements policySource: all that entries say is said of a service.
+func (e *entries) shared() string { return "" }
+
+func (e *entries) watch(ctx context.Context, service string, tell func(policyUpdate)) error {
+	what := "consul config entries of " + strconv.Quote(service)
+	return e.source.Watch(ctx, service, func(u policyconsul.Update) {
+		if u.Err != nil {
+			// The source has told the good layers before. A refusal is an answer
+			// too, a silent Consul is none.
+			tell(policyUpdate{what: what, err: u.Err, unknown: errors.Is(u.Err, consul.ErrUnreachable)})
+			return
+		}
+		layers := map[slot]policy.Layer{slotEntries: u.Entries, slotSharedConfig: u.Defaults, slotMeta: u.Extension}
+		found := false
+		for _, l := range layers {
+			found = found || !reflect.ValueOf(l.Service).IsZero()
+		}
+		tell(policyUpdate{what: what, layers: layers, found: found})
+	})
+}
