@@ -48,7 +48,7 @@ var rooms = map[string]room{
 	"idempotency":             {floor: 1, may: []string{"call"}},
 	"internal/consultest":     {floor: 1, may: []string{"internal/consul"}},
 	"internal/telemetry":      {floor: 1, may: []string{"call"}},
-	"limit":                   {floor: 1, quiet: true, may: []string{"call"}, planned: true},
+	"limit":                   {floor: 1, quiet: true, may: []string{"call"}},
 	"retry":                   {floor: 1, quiet: true, may: []string{"call"}},
 	"tlsutil/consulca":        {floor: 1, may: []string{"tlsutil", "internal/consul"}, planned: true},
 
