@@ -2,7 +2,7 @@ package policy
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,66 +15,79 @@ const (
 	maxFaults = 50
 )
 
-// Decode reads a policy document, a JSON object. source says where it comes
-// from ("consul kv innermesh/services/stock", a file name) and is used in
-// errors alone.
+var errTooDeep = errors.New("nested deeper than 32 levels")
+
+// Decode reads a policy document, an object in JSON or YAML: what begins with a
+// brace is JSON. source says where it comes from ("consul kv
+// innermesh/services/stock", a file name) and is used in errors alone.
 //
 // It is strict, because a line that is silently ignored is found out in the
 // next outage: unknown and repeated fields, null, values that say nothing
 // (0, "0s", ""), trailing data, invalid UTF-8, more than 512 KiB and more than
 // 32 levels of nesting are mistakes, and so is all that [Service.Validate]
-// refuses. The error is a *[DocumentError] that lists every mistake (of very
-// many the first 50). A refused document yields the zero Service.
+// refuses. Of YAML it takes what JSON could say too: no anchors, aliases, merge
+// keys, tags and directives, and no second document. Words that readers of YAML
+// take for different things (yes, 017, 12:30) must be in quotes where a string
+// is meant; off, where it is allowed, needs none.
+//
+// The error is a *[DocumentError] that lists every mistake (of very many the
+// first 50; of what is no YAML the first alone). A refused document yields the
+// zero Service.
+//
+// A field "$schema" at the top is for editors and says nothing.
 func Decode(data []byte, source string) (Service, error) {
-	d := decoder{data: data, at: make(map[string]int)}
 	var s Service
-	d.document(&s)
-	if len(d.faults) > 0 {
-		return Service{}, &DocumentError{Source: source, Faults: d.place()}
+	if err := decode(data, source, &s, func(c *checker) { s.check(c) }); err != nil {
+		return Service{}, err
 	}
 	return s, nil
 }
 
-// decoder reads a document along the type it is for, and goes on after a
-// mistake to find the next one.
-//
-// It walks over tokens, because [encoding/json] does not see that a key comes
-// twice, does not tell where a mistake is, and stops at the first.
-type decoder struct {
-	data    []byte
-	tokens  *json.Decoder
-	depth   int            // how many objects and lists are open
-	at      map[string]int // where each value of the document begins
-	faults  []located
-	stopped bool // nothing more can be learned from the document
+// decode reads a document into v, and checks what was read.
+func decode(data []byte, source string, v any, check func(*checker)) error {
+	to := reflect.ValueOf(v).Elem()
+	d := decoder{report: &report{data: data}, at: make(map[string]int), root: to.Type()}
+	if d.readable() {
+		d.value("", parse(d.report), to)
+		d.checked(check)
+	}
+	if len(d.faults) > 0 {
+		return &DocumentError{Source: source, Faults: d.place()}
+	}
+	return nil
 }
 
-func (d *decoder) document(s *Service) {
-	if len(d.data) > maxBytes {
-		d.stopf(0, "", "document has %d bytes: at most %d are allowed", len(d.data), maxBytes)
-		return
-	}
-	if bytes.HasPrefix(d.data, []byte("\ufeff")) {
-		d.stopf(0, "", "document begins with a byte order mark: save it without")
-		return
-	}
-	if i := invalidUTF8(d.data); i >= 0 {
-		d.stopf(i, "", "byte %#x is not UTF-8: save the document as UTF-8", d.data[i])
-		return
-	}
-	if len(bytes.TrimSpace(d.data)) == 0 {
-		d.stopf(0, "", "document is empty: write {} for a policy that says nothing")
-		return
-	}
-	d.tokens = json.NewDecoder(bytes.NewReader(d.data))
-	d.tokens.UseNumber()
-	d.value("", reflect.ValueOf(s).Elem())
-	if offset, err := syntax(d.data); err != nil {
-		d.stopf(offset, "", "%v", err) // what stands after the end; the walk has told all before
-	}
+// decoder reads a tree along the type it is for, and goes on after a mistake to
+// find the next one.
+type decoder struct {
+	*report
+	at map[string]int // where each value of the document begins
+	// root and policy are the type and the path of the policy that is being read,
+	// or those of the whole document: where guesses look for a field.
+	root   reflect.Type
+	policy string
+}
 
+// readable refuses what is not worth a look at its values.
+func (d *decoder) readable() bool {
+	switch bad := invalidUTF8(d.data); {
+	case len(d.data) > maxBytes:
+		d.faultf(0, "", "document has %d bytes: at most %d are allowed", len(d.data), maxBytes)
+	case bytes.HasPrefix(d.data, []byte("\ufeff")):
+		d.faultf(0, "", "document begins with a byte order mark: save it without")
+	case bad >= 0:
+		d.faultf(bad, "", "byte %#x is not UTF-8: save the document as UTF-8", d.data[bad])
+	case len(bytes.TrimSpace(d.data)) == 0:
+		d.faultf(0, "", "%s", emptyDocument)
+	}
+	return len(d.faults) == 0
+}
+
+const emptyDocument = "document is empty: write {} for a policy that says nothing"
+
+func (d *decoder) checked(check func(*checker)) {
 	var c checker
-	s.check(&c)
+	check(&c)
 	for _, f := range c.faults {
 		// A value that could not be read is zero, and has been told of.
 		at := d.at[f.Path]
@@ -85,177 +98,132 @@ func (d *decoder) document(s *Service) {
 	}
 }
 
-// value reads the next value of the document into v.
-func (d *decoder) value(path string, v reflect.Value) {
-	at := d.next()
-	d.at[path] = at
-	token, ok := d.token(path)
-	if !ok {
+// value reads a node into v.
+func (d *decoder) value(path string, n node, v reflect.Value) {
+	d.at[path] = n.at
+	if n.kind == unread || d.full {
 		return
 	}
 	var wrong string
 	switch to := v.Addr().Interface().(type) {
 	case *Duration:
-		*to, wrong = readDuration(token)
+		*to, wrong = readDuration(n)
 	case *Limit:
-		*to, wrong = readLimit(token)
+		*to, wrong = readLimit(n)
 	case *int:
-		*to, wrong = readInt(token)
+		*to, wrong = readInt(n)
 	case *float64:
-		*to, wrong = readFloat(token)
+		*to, wrong = readFloat(n)
 	case *string:
-		*to, wrong = readString(token)
+		*to, wrong = readString(n)
 	case *bool:
-		*to, wrong = readBool(token)
+		*to, wrong = readBool(n)
 	default:
-		if wrong = d.composite(path, token, v); wrong == "" {
-			return
-		}
+		wrong = d.composite(path, n, v)
 	}
 	if wrong != "" {
-		d.faultf(at, path, "%s", wrong)
+		d.faultf(n.at, path, "%s", wrong)
 	}
-	d.skip(path, token)
 }
 
-// composite reads a value that holds others, if token begins one of its kind.
-func (d *decoder) composite(path string, token json.Token, v reflect.Value) (wrong string) {
-	switch kind := v.Kind(); {
-	case kind == reflect.Slice && token == json.Delim('['):
-		d.list(path, v)
-	case kind == reflect.Slice:
-		return mismatch(token, "a list")
-	case token != json.Delim('{'):
-		return mismatch(token, "an object")
-	case kind == reflect.Map:
-		d.entries(path, v)
+// composite reads a value that holds others, if the node is one of its kind.
+func (d *decoder) composite(path string, n node, v reflect.Value) (wrong string) {
+	switch of := v.Kind(); {
+	case of == reflect.Slice && n.kind == list:
+		d.list(path, n, v)
+	case of == reflect.Slice:
+		return mismatch(n, "a list")
+	case n.kind != object:
+		return mismatch(n, "an object")
+	case of == reflect.Map:
+		d.entries(path, n, v)
 	default:
-		d.object(path, v)
+		d.object(path, n, v)
 	}
 	return ""
 }
 
-// object reads the fields of an object, whose brace has been read.
-func (d *decoder) object(path string, v reflect.Value) {
+// object reads the fields of an object.
+func (d *decoder) object(path string, n node, v reflect.Value) {
+	if v.Type() == reflect.TypeFor[Service]() {
+		defer func(policy string, root reflect.Type) { d.policy, d.root = policy, root }(d.policy, d.root)
+		d.policy, d.root = path, v.Type()
+	}
 	fields := fieldsOf(v.Type())
-	seen := make([]bool, len(fields))
-	d.keys(path, func(at int, name string) {
-		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
-		switch {
+	seen := make(map[string]bool, len(n.keys))
+	for j, k := range n.keys {
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == k.name })
+		switch at := member(path, k.name); {
+		case d.full:
+			return
+		case path == "" && k.name == schemaKey:
+			d.schemaKey(k, n.items[j], seen)
 		case i < 0:
 			names := namesOf(fields)
-			d.faultf(at, member(path, name), "unknown field: %sallowed here: %s", meant(path, name, names), strings.Join(names, ", "))
-			d.ignore(path)
-		case seen[i]:
-			d.twice(at, path, name)
+			d.faultf(k.at, at, "unknown field: %sallowed here: %s", meant(path, k.name, names, d.elsewhere()), strings.Join(names, ", "))
+		case seen[k.name]:
+			d.twice(k, path)
 		default:
-			seen[i] = true
-			d.value(member(path, name), v.FieldByIndex(fields[i].index))
+			d.value(at, n.items[j], v.FieldByIndex(fields[i].index))
 		}
-	})
-}
-
-// entries reads an object whose keys are its author's, whose brace has been
-// read.
-func (d *decoder) entries(path string, v reflect.Value) {
-	v.Set(reflect.MakeMap(v.Type())) // an empty one says that there is none
-	d.keys(path, func(at int, name string) {
-		key := reflect.ValueOf(name)
-		if v.MapIndex(key).IsValid() {
-			d.twice(at, path, name)
-			return
-		}
-		value := reflect.New(v.Type().Elem()).Elem()
-		d.value(member(path, name), value)
-		v.SetMapIndex(key, value)
-	})
-}
-
-// keys goes over the keys of an object, to the end of it. read must read the
-// value.
-func (d *decoder) keys(path string, read func(at int, name string)) {
-	for d.more() {
-		at := d.next()
-		token, ok := d.token(path)
-		if !ok {
-			return
-		}
-		name, _ := token.(string) // a key, or token would have refused it
-		read(at, name)
+		seen[k.name] = true
 	}
-	d.token(path)
 }
 
-func (d *decoder) twice(at int, path, name string) {
-	d.faultf(at, member(path, name), "said twice in one object: keep one")
-	d.ignore(path)
-}
-
-// list reads the values of a list, whose bracket has been read.
-func (d *decoder) list(path string, v reflect.Value) {
-	v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // an empty one says that there is none
-	for i := 0; d.more(); i++ {
+// entries reads an object whose keys are its author's.
+func (d *decoder) entries(path string, n node, v reflect.Value) {
+	v.Set(reflect.MakeMap(v.Type())) // an empty one says that there is none
+	for j, k := range n.keys {
+		if d.full {
+			return
+		}
+		name := reflect.ValueOf(k.name)
+		if v.MapIndex(name).IsValid() {
+			d.twice(k, path)
+			continue
+		}
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.value(element(path, i), value)
+		d.value(member(path, k.name), n.items[j], value)
+		v.SetMapIndex(name, value)
+	}
+}
+
+// list reads the values of a list.
+func (d *decoder) list(path string, n node, v reflect.Value) {
+	v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // an empty one says that there is none
+	for i, item := range n.items {
+		if d.full {
+			return
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(element(path, i), item, value)
 		v.Set(reflect.Append(v, value))
 	}
-	d.token(path)
 }
 
-// ignore reads over the next value.
-func (d *decoder) ignore(path string) {
-	if token, ok := d.token(path); ok {
-		d.skip(path, token)
-	}
-}
+// schemaKey is the field by which a document tells an editor what may be in it.
+const schemaKey = "$schema"
 
-// skip reads over the rest of the value that begins with this token.
-func (d *decoder) skip(path string, token json.Token) {
-	if token != json.Delim('{') && token != json.Delim('[') {
-		return
-	}
-	for outside := d.depth - 1; d.depth > outside; {
-		if _, ok := d.token(path); !ok {
-			return
-		}
+func (d *decoder) schemaKey(k key, n node, seen map[string]bool) {
+	_, wrong := readString(n)
+	switch {
+	case seen[k.name]:
+		d.twice(k, "")
+	case n.kind != unread && wrong != "":
+		d.faultf(n.at, member("", k.name), "%s", wrong)
 	}
 }
 
-// token returns the next token. If there is none to be had, because the
-// document is not JSON from here on or too deep, it notes that and returns
-// false.
-func (d *decoder) token(path string) (json.Token, bool) {
-	if d.stopped {
-		return nil, false
-	}
-	at := d.next()
-	token, err := d.tokens.Token()
-	if err != nil {
-		// The decoder's own offset is that of the token; the exact one, and
-		// the same words for all syntax errors, come from reading it whole.
-		if offset, exact := syntax(d.data); exact != nil {
-			at, err = offset, exact
-		}
-		d.stopf(at, path, "%v", err)
-		return nil, false
-	}
-	switch token {
-	case json.Delim('{'), json.Delim('['):
-		d.depth++
-	case json.Delim('}'), json.Delim(']'):
-		d.depth--
-	}
-	if d.depth > maxDepth {
-		d.stopf(at, path, "nested deeper than %d levels", maxDepth)
-		return nil, false
-	}
-	return token, true
+func (d *decoder) twice(k key, path string) {
+	d.faultf(k.at, member(path, k.name), "said twice in one object: keep one")
 }
 
-func (d *decoder) more() bool { return !d.stopped && d.tokens.More() }
-
-// next returns where the next token begins.
-func (d *decoder) next() int {
-	rest := d.data[d.tokens.InputOffset():]
-	return len(d.data) - len(bytes.TrimLeft(rest, " \t\r\n,:"))
+// elsewhere returns the paths of all fields that the document can have, those in
+// lists and of other services left out.
+func (d *decoder) elsewhere() []string {
+	all := paths(d.root, "")
+	for i, p := range all {
+		all[i] = below(d.policy, p)
+	}
+	return all
 }

@@ -41,17 +41,9 @@ func TestDecode(t *testing.T) {
 // TestDecodeRefused compares what is said about each bad document of testdata
 // with the golden text beside it.
 func TestDecodeRefused(t *testing.T) {
-	docs, err := filepath.Glob("testdata/refused/*.json")
-	if err != nil || len(docs) == 0 {
-		t.Fatalf("no documents: %v", err)
-	}
-	for _, path := range docs {
+	for path, data := range testDocuments(t, "refused") {
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
 		t.Run(name, func(t *testing.T) {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
 			s, err := Decode(data, name)
 			if err == nil {
 				t.Fatalf("accepted as %+v", s)
@@ -145,16 +137,10 @@ func TestDecodeReadsWhatIsEncoded(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	docs, err := filepath.Glob("testdata/refused/*.json")
-	if err != nil || len(docs) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, path := range docs {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
+	for _, folder := range []string{"refused", "good"} {
+		for _, data := range testDocuments(f, folder) {
+			f.Add(data)
 		}
-		f.Add(data)
 	}
 	all, err := json.Marshal(Default())
 	if err != nil {
@@ -168,7 +154,7 @@ func FuzzDecode(f *testing.F) {
 			wellPlaced(t, data, err)
 			return
 		}
-		if !json.Valid(data) {
+		if isJSON(data) && !json.Valid(data) {
 			t.Fatalf("accepted what is no JSON: %q", data)
 		}
 		if err := s.Validate(); err != nil {
@@ -190,10 +176,7 @@ func FuzzDecode(f *testing.F) {
 
 // wellPlaced checks that every fault lies within the document, in its order.
 func wellPlaced(t *testing.T, data []byte, err error) {
-	refused, ok := errors.AsType[*DocumentError](err)
-	if !ok || len(refused.Faults) == 0 {
-		t.Fatalf("got %v, want a *DocumentError with faults", err)
-	}
+	refused := refusal(t, err)
 	lines := strings.Split(string(data), "\n")
 	var before Fault
 	for _, f := range refused.Faults {
@@ -204,6 +187,33 @@ func wellPlaced(t *testing.T, data []byte, err error) {
 		}
 		before = f
 	}
+}
+
+// testDocuments returns the documents of a folder of testdata by their paths.
+func testDocuments(tb testing.TB, folder string) map[string][]byte {
+	tb.Helper()
+	docs := make(map[string][]byte)
+	for _, ending := range []string{"*.json", "*.yaml"} {
+		found, err := filepath.Glob(filepath.Join("testdata", folder, ending))
+		if err != nil || len(found) == 0 {
+			tb.Fatalf("no documents: %v", err)
+		}
+		for _, path := range found {
+			if docs[path], err = os.ReadFile(path); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	return docs
+}
+
+func refusal(t *testing.T, err error) *DocumentError {
+	t.Helper()
+	refused, ok := errors.AsType[*DocumentError](err)
+	if !ok || len(refused.Faults) == 0 {
+		t.Fatalf("got %v, want a *DocumentError with faults", err)
+	}
+	return refused
 }
 
 // golden compares got with a file, or writes the file with -update.

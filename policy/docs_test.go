@@ -21,14 +21,25 @@ const (
 
 <!-- Generated from the comments in policy/*.go: go test ./policy -run TestDocs -update -->
 
-A policy document is a JSON object that says how a service is called. It holds
-only what differs: a field that is left out is decided by the layer below, and
-at the bottom lies the built-in default.
+A policy document is an object, in JSON or YAML, that says how a service is
+called. It holds only what differs: a field that is left out is decided by the
+layer below, and at the bottom lies the built-in default.
 
+` + "```yaml" + `
+timeout: {total: 2s}
+retry:
+  attempts: 2
+  methods: [/stock.v1.Stock/Get]
+` + "```" + `
+
+- What begins with a brace is JSON to its end; all else is YAML. Of YAML only
+  what JSON can say is taken: no anchors, aliases, merge keys, tags, directives
+  and second documents. Words that readers of YAML take for different things
+  (yes, 017, 12:30, 2026-11-25) must be in quotes where a string is meant.
 - A duration is a string with a unit, such as "250ms", "2s" or "1m30s". A bare
   number is refused.
 - Where a thing can be switched off, a negative value does it: -1 for numbers,
-  "off" for durations.
+  "off" for durations (in YAML with quotes or without).
 - Zero, the empty string and null are refused: they would not say whether "off"
   or "not said" is meant. The empty list is allowed.
 - Unknown and repeated fields are mistakes. A document with a mistake is refused

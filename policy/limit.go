@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Limit is how many of something there may be at once. Zero says nothing.
@@ -56,7 +57,7 @@ func (l *Limit) UnmarshalJSON(data []byte) error {
 	default:
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
-			return fmt.Errorf(`%s is not a limit: write a whole number above zero, "off" or "none"`, quote(s))
+			return fmt.Errorf(`%s is not a limit: write a whole number above zero, "off" or "none"`, quote(strings.Trim(s, `"`)))
 		}
 		*l = Limit(n)
 	}

@@ -3,13 +3,17 @@ package policy
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
+
+// report collects the mistakes of a document.
+type report struct {
+	data   []byte
+	faults []located
+	full   bool // there are so many that further ones are not looked for
+}
 
 // located is a fault and the offset of the byte at which it was made.
 type located struct {
@@ -19,49 +23,28 @@ type located struct {
 
 // faultf notes a mistake, unless there are very many already: placing each costs
 // a look at the whole document.
-func (d *decoder) faultf(offset int, path, format string, args ...any) {
-	if len(d.faults) >= maxFaults {
-		d.stopf(len(d.data), "", "and more: correct these first")
-		return
+func (r *report) faultf(offset int, path, format string, args ...any) {
+	switch {
+	case r.full:
+	case len(r.faults) >= maxFaults:
+		r.full = true
+		r.faults = append(r.faults, located{Fault{Message: "and more: correct these first"}, len(r.data)})
+	default:
+		r.faults = append(r.faults, located{Fault{Path: path, Message: fmt.Sprintf(format, args...)}, offset})
 	}
-	d.faults = append(d.faults, located{Fault{Path: path, Message: fmt.Sprintf(format, args...)}, offset})
-}
-
-// stopf notes the last fault.
-func (d *decoder) stopf(offset int, path, format string, args ...any) {
-	if d.stopped {
-		return
-	}
-	d.stopped = true
-	d.faults = append(d.faults, located{Fault{Path: path, Message: fmt.Sprintf(format, args...)}, offset})
 }
 
 // place returns the faults in the order of the document, with lines and columns.
-func (d *decoder) place() []Fault {
-	slices.SortStableFunc(d.faults, func(a, b located) int { return cmp.Compare(a.offset, b.offset) })
-	faults := make([]Fault, len(d.faults))
-	for i, f := range d.faults {
-		before := d.data[:f.offset]
+func (r *report) place() []Fault {
+	slices.SortStableFunc(r.faults, func(a, b located) int { return cmp.Compare(a.offset, b.offset) })
+	faults := make([]Fault, len(r.faults))
+	for i, f := range r.faults {
+		before := r.data[:f.offset]
 		faults[i] = f.Fault
 		faults[i].Line = 1 + bytes.Count(before, []byte("\n"))
 		faults[i].Column = 1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
 	}
 	return faults
-}
-
-// syntax says where and why data is not one JSON value.
-func syntax(data []byte) (offset int, err error) {
-	err = json.Unmarshal(data, new(json.RawMessage))
-	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
-		// Offset counts the bytes read, the offending one included; at the
-		// end of the input there is none.
-		offset = min(int(s.Offset), len(data))
-		if !strings.HasPrefix(s.Error(), "unexpected end") {
-			offset = max(offset-1, 0)
-		}
-		return offset, fmt.Errorf("not JSON: %w", err)
-	}
-	return 0, err
 }
 
 func invalidUTF8(data []byte) int {

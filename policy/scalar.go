@@ -1,125 +1,128 @@
 package policy
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 )
 
-// The readers below turn one JSON token into a value, or say what is wrong with
-// it. Zero values are refused: merged, they would mean "not said", which is not
+// The readers below turn one scalar into a value, or say what is wrong with it.
+// Zero values are refused: merged, they would mean "not said", which is not
 // what their author meant.
 
-func readDuration(token json.Token) (d Duration, wrong string) {
-	switch t := token.(type) {
-	case string:
-		d, err := ParseDuration(t)
+func readDuration(n node) (d Duration, wrong string) {
+	switch n.kind {
+	case text, vague: // "off" is a word that readers of YAML quarrel about
+		d, err := ParseDuration(n.text)
 		switch {
 		case err != nil:
 			return 0, err.Error()
 		case d == 0:
-			return 0, fmt.Sprintf(`%s says nothing: leave it out to inherit, or write "off" if that is meant`, quote(t))
+			return 0, fmt.Sprintf(`%s says nothing: leave it out to inherit, or write "off" if that is meant`, quote(n.text))
 		}
 		return d, ""
-	case json.Number:
-		return 0, fmt.Sprintf("%s: %v", shorten(t.String()), errBareNumber)
+	case number:
+		return 0, fmt.Sprintf("%s: %v", shorten(n.text), errBareNumber)
 	default:
-		return 0, mismatch(token, `a duration such as "250ms"`)
+		return 0, mismatch(n, `a duration such as "250ms"`)
 	}
 }
 
-func readInt(token json.Token) (n int, wrong string) {
-	number, ok := token.(json.Number)
-	if !ok {
-		return 0, mismatch(token, "a whole number"+offIsMinusOne(token))
+func readInt(n node) (value int, wrong string) {
+	if n.kind != number {
+		return 0, mismatch(n, "a whole number"+offIsMinusOne(n))
 	}
-	i, err := strconv.ParseInt(number.String(), 10, 0)
+	i, err := strconv.ParseInt(n.text, 10, 0)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
-		return 0, shorten(number.String()) + " is out of range"
+		return 0, shorten(n.text) + " is out of range"
 	case err != nil:
-		return 0, shorten(number.String()) + " is not a whole number: write digits only"
+		return 0, shorten(n.text) + " is not a whole number: write digits only"
 	case i == 0:
-		return 0, shorten(number.String()) + saysNothing
+		return 0, shorten(n.text) + saysNothing
 	}
 	return int(i), ""
 }
 
-func readFloat(token json.Token) (f float64, wrong string) {
-	number, ok := token.(json.Number)
-	if !ok {
-		return 0, mismatch(token, "a number"+offIsMinusOne(token))
+func readFloat(n node) (value float64, wrong string) {
+	if n.kind != number {
+		return 0, mismatch(n, "a number"+offIsMinusOne(n))
 	}
-	f, err := strconv.ParseFloat(number.String(), 64)
+	f, err := strconv.ParseFloat(n.text, 64)
 	switch {
 	case err != nil:
-		return 0, shorten(number.String()) + " is out of range"
+		return 0, shorten(n.text) + " is out of range"
 	case f == 0:
-		return 0, shorten(number.String()) + saysNothing
+		return 0, shorten(n.text) + saysNothing
 	}
 	return f, ""
 }
 
-func readBool(token json.Token) (b bool, wrong string) {
-	b, ok := token.(bool)
-	if !ok {
-		return false, mismatch(token, "true or false")
+func readBool(n node) (value bool, wrong string) {
+	if n.kind != boolean {
+		return false, mismatch(n, "true or false")
 	}
-	return b, ""
+	return n.text == "true", ""
 }
 
-func readLimit(token json.Token) (l Limit, wrong string) {
-	text := fmt.Sprint(token)
-	if s, ok := token.(string); ok {
-		text = strconv.Quote(s)
-	} else if _, ok := token.(json.Number); !ok {
-		return 0, mismatch(token, `a whole number above zero, "off" or "none"`)
+func readLimit(n node) (l Limit, wrong string) {
+	spelled := n.text
+	switch n.kind {
+	case text, vague: // "off", as above
+		spelled = strconv.Quote(n.text)
+	case number:
+	default:
+		return 0, mismatch(n, `a whole number above zero, "off" or "none"`)
 	}
-	if err := l.UnmarshalJSON([]byte(text)); err != nil {
+	if err := l.UnmarshalJSON([]byte(spelled)); err != nil {
 		return 0, err.Error()
 	}
 	return l, ""
 }
 
-func readString(token json.Token) (s, wrong string) {
-	s, ok := token.(string)
+func readString(n node) (value, wrong string) {
 	switch {
-	case !ok:
-		return "", mismatch(token, "a string")
-	case s == "":
+	case n.kind != text:
+		return "", mismatch(n, "a string")
+	case n.text == "":
 		return "", `"" says nothing: leave it out`
 	}
-	return s, ""
+	return n.text, ""
 }
 
 const saysNothing = " says nothing: leave it out to inherit; where a field can be off, -1 says so"
 
+const ambiguous = ", which means different things to readers of YAML"
+
 // offIsMinusOne helps who wrote "off" for a number, as one does for durations.
-func offIsMinusOne(token json.Token) string {
-	if token == "off" {
+func offIsMinusOne(n node) string {
+	if n.text == "off" {
 		return ", -1 where a field can be off"
 	}
 	return ""
 }
 
 // mismatch says that a value is of the wrong kind.
-func mismatch(token json.Token, want string) string {
-	var is string
-	switch t := token.(type) {
-	case nil:
+func mismatch(n node, want string) string {
+	is := shorten(n.text)
+	switch n.kind {
+	case null:
 		return "null is not allowed: write " + want + ", or leave it out to inherit"
-	case json.Delim:
+	case list:
+		is = "a list"
+	case object:
 		is = "an object"
-		if t == '[' {
-			is = "a list"
+	case text:
+		is = quote(n.text)
+	case vague:
+		switch {
+		case want == "a string":
+			is, want = is+ambiguous, want+", in quotes"
+		case n.text == "off": // clear enough where words are meant
+			is = quote(n.text)
+		default:
+			is += ambiguous
 		}
-	case json.Number:
-		is = shorten(t.String())
-	case string:
-		is = quote(t)
-	default:
-		is = fmt.Sprint(t)
 	}
 	return fmt.Sprintf("is %s: must be %s", is, want)
 }

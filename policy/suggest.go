@@ -2,14 +2,14 @@ package policy
 
 import (
 	"fmt"
-	"reflect"
 	"strings"
 )
 
 // meant guesses which field an unknown one at path was to be: one of its
-// neighbours spelled wrong, or one that lives in another object. It returns ""
-// or a question, with a space behind it.
-func meant(path, name string, neighbours []string) string {
+// neighbours spelled wrong, or one that lives in another object, of all those
+// that the document can have. It returns "" or a question, with a space behind
+// it.
+func meant(path, name string, neighbours []string, all []string) string {
 	if !identifier(name) { // a guess about anything else would be a wild one
 		return ""
 	}
@@ -22,7 +22,7 @@ func meant(path, name string, neighbours []string) string {
 	if best != "" {
 		return fmt.Sprintf("did you mean %q? ", member(path, best))
 	}
-	for _, p := range paths(reflect.TypeFor[Service](), "") {
+	for _, p := range all {
 		if last := p[strings.LastIndexByte(p, '.')+1:]; strings.EqualFold(last, name) {
 			return fmt.Sprintf("did you mean %q? ", p)
 		}

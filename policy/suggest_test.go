@@ -1,8 +1,12 @@
 package policy
 
-import "testing"
+import (
+	"reflect"
+	"testing"
+)
 
 func TestMeant(t *testing.T) {
+	all := paths(reflect.TypeFor[Service](), "")
 	for name, test := range map[string]struct {
 		path, name string
 		neighbours []string
@@ -17,7 +21,7 @@ func TestMeant(t *testing.T) {
 		"not a name":                {"", "ab d", []string{"abd"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := meant(test.path, test.name, test.neighbours); got != test.want {
+			if got := meant(test.path, test.name, test.neighbours, all); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -47,6 +47,8 @@ var doors = []door{
 		why: "the user chooses the SDK and its exporters; the library links the API"},
 	{path: "go.uber.org/goleak", rooms: []string{"discovery/discoverytest", "idempotency/idempotencytest"}, tests: true,
 		why: "finds goroutines that outlive their owner"},
+	{path: "go.yaml.in/yaml/v4", rooms: []string{"policy"}, tests: true,
+		why: "an operator writes YAML; what it may say is decided in one place"},
 	{path: "golang.org/x/net/http/httpguts", rooms: []string{"internal/httpadapter"},
 		why: "net/http's own judgement of a header, which it does not export"},
 	{path: "golang.org/x/sync", rooms: []string{"*"}, tests: true,
