@@ -157,52 +157,6 @@ func TestConsulPolicyTakesEffect(t *testing.T) {
 	eventually(t, time.Second, "two tries a call, after a bad document", func() bool { return triesNow() == 2 })
 }
 
-// A restarted agent costs no call, and the registration is back.
-func TestConsulAgentRestarts(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for a real agent to restart")
-	}
-	agent := consultest.Start(t, consultest.Options{Persistent: true})
-	name := consultest.Name(t, "web")
-	m := consulMesh(t, agent, name)
-	client := m.HTTPClient()
-	serve(t, m, name, name+"-1")
-	eventually(t, 5*time.Second, "the instance answers", func() bool {
-		_, err := bodyOf(client, "http://"+name+"/")
-		return err == nil
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	failed := make(chan error, 1)
-	go func() {
-		defer close(failed)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if _, err := bodyOf(client, "http://"+name+"/"); err != nil {
-					failed <- err
-					return
-				}
-			}
-		}
-	}()
-	if err := agent.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	health := consulClient(t, agent).Health()
-	eventually(t, 15*time.Second, "the registration is back", func() bool {
-		entries, _, err := health.Service(name, "", true, nil)
-		return err == nil && len(entries) == 1
-	})
-	stop()
-	if err := <-failed; err != nil {
-		t.Errorf("a call has failed: %v", err)
-	}
-}
-
 func TestConsulUnreachableAtStart(t *testing.T) {
 	m := newMesh(t, mesh.Options{Consul: mesh.ConsulOptions{Address: "127.0.0.1:1"}})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

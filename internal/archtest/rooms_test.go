@@ -93,4 +93,7 @@ var rooms = map[string]room{
 	// Floor 8: those who live in front of the house.
 	"examples/...": {floor: 8, may: []string{publicBelow, "internal/consultest"}},
 	"meshtest":     {floor: 8, may: []string{publicBelow}, planned: true},
+
+	// It has tests only, of the whole house.
+	"internal/drill": {floor: 8},
 }

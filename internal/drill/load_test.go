@@ -1,0 +1,121 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	// promised is the rate of calls that a drill must have had, of each protocol.
+	promised = 200
+	// wanted is the rate that calls are begun at.
+	wanted = 220
+	// inflight is how many calls may be under way: an open loop that does not keep
+	// up has failed.
+	inflight = 2000
+	// longest is how long a load may last, whatever happens to its test.
+	longest = 2 * time.Minute
+)
+
+// load calls at a steady rate, however long the answers take.
+type load struct {
+	name string
+	call func(context.Context) (id string, err error)
+
+	stop  context.CancelFunc
+	ended chan struct{}
+	took  time.Duration // from the first call to the stop
+
+	mu      sync.Mutex
+	answers map[string]int // by the backend that gave them
+	done    int
+	faults  []error
+}
+
+// begin starts the load; it ends with finish, or with the test.
+func (l *load) begin(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	l.stop, l.ended, l.answers = cancel, make(chan struct{}), map[string]int{}
+	go l.run(ctx)
+	t.Cleanup(func() { l.stop(); <-l.ended })
+}
+
+func (l *load) run(ctx context.Context) {
+	defer close(l.ended)
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	tick := time.NewTicker(time.Second / wanted)
+	defer tick.Stop()
+	start, begun := time.Now(), 0
+	defer func() { l.took = time.Since(start) }() // before the waiting
+	for {
+		for due := int(time.Since(start).Seconds() * wanted); begun < due; begun++ {
+			if begun-l.total() > inflight {
+				l.fault(fmt.Errorf("%d calls under way: the load can not be kept up", inflight))
+				return
+			}
+			calls.Go(l.once)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				l.fault(fmt.Errorf("nobody has ended the load in %v", longest))
+			}
+			return
+		}
+	}
+}
+
+func (l *load) once() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	start := time.Now()
+	id, err := l.call(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done++
+	if err != nil {
+		l.faults = append(l.faults, fmt.Errorf("%s, begun at %s: %w", l.name, start.Format("15:04:05.000"), err))
+		return
+	}
+	l.answers[id]++
+}
+
+func (l *load) fault(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.faults = append(l.faults, err)
+}
+
+func (l *load) total() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done
+}
+
+func (l *load) from(id string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answers[id]
+}
+
+// finish ends the load and judges it.
+func (l *load) finish(t *testing.T) {
+	t.Helper()
+	l.stop()
+	<-l.ended
+	rate := float64(l.done) / l.took.Seconds()
+	t.Logf("%s: %d calls, %.0f a second, %d failed; answers %v", l.name, l.done, rate, len(l.faults), maps.Clone(l.answers))
+	if rate < promised {
+		t.Errorf("%s: %.0f calls a second, want %d: the drill shows nothing", l.name, rate, promised)
+	}
+	for _, err := range l.faults[:min(len(l.faults), 5)] {
+		t.Error(err)
+	}
+}

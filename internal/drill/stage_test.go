@@ -1,0 +1,187 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/consultest"
+	"github.com/innermesh/innermesh/mesh"
+)
+
+// stage is where a drill plays: a Consul of its own, backends, one mesh that
+// calls them, and the load.
+type stage struct {
+	t       *testing.T
+	service string
+	agent   *consultest.Agent
+	consul  *api.Client
+	mesh    *mesh.Mesh
+	loads   []*load
+}
+
+// open starts everything with these backends, and returns when all of them have
+// answered over both protocols.
+func open(t *testing.T, o consultest.Options, ids ...string) (*stage, map[string]*child) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a drill takes some seconds")
+	}
+	s := &stage{t: t, service: consultest.Name(t, "web"), agent: consultest.Start(t, o)}
+	var err error
+	if s.consul, err = s.agent.Client(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(t.ArtifactDir(), "mesh.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mesh, err = mesh.New(t.Context(), mesh.Options{
+		Service: "caller", Consul: mesh.ConsulOptions{Address: s.agent.HTTPAddr},
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.mesh.Close(context.Background()) // Consul may be gone
+		_ = log.Close()
+		if t.Failed() {
+			if said, err := os.ReadFile(log.Name()); err == nil {
+				t.Logf("the mesh said:\n%s", said)
+			}
+		}
+	})
+	children := map[string]*child{}
+	for _, id := range ids {
+		children[id] = begin(t, s, id)
+	}
+	s.load()
+	for _, id := range ids {
+		s.answering(id)
+	}
+	return s, children
+}
+
+// load begins to call.
+func (s *stage) load() {
+	s.t.Helper()
+	client := s.mesh.HTTPClient()
+	overHTTP := func(ctx context.Context) (string, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.service+"/", http.NoBody)
+		if err != nil {
+			return "", err
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			return "", err
+		}
+		defer res.Body.Close() // it was read
+		body, err := io.ReadAll(res.Body)
+		if err == nil && res.StatusCode != http.StatusOK {
+			err = fmt.Errorf("answered %s", res.Status)
+		}
+		return string(body), err
+	}
+	conn, err := s.mesh.GRPCClient(s.service + "-grpc")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stub := grpc_testing.NewTestServiceClient(conn)
+	overGRPC := func(ctx context.Context) (string, error) {
+		res, err := stub.UnaryCall(call.With(ctx, call.Options{Idempotent: true}), &grpc_testing.SimpleRequest{})
+		return res.GetUsername(), err
+	}
+	s.loads = []*load{{name: "HTTP", call: overHTTP}, {name: "gRPC", call: overGRPC}}
+	for _, l := range s.loads {
+		l.begin(s.t)
+	}
+}
+
+// finish ends the load and judges it.
+func (s *stage) finish() {
+	s.t.Helper()
+	for _, l := range s.loads {
+		l.finish(s.t)
+	}
+}
+
+// await polls a condition that other processes bring about, and returns how long
+// it took.
+func (s *stage) await(within time.Duration, what string, ok func() bool) time.Duration {
+	s.t.Helper()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(s.t.Context(), within)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			s.t.Fatalf("not within %v: %s", within, what)
+		case <-tick.C:
+		}
+	}
+	return time.Since(start)
+}
+
+// answering waits until a backend gives new answers over both protocols.
+func (s *stage) answering(id string) {
+	s.t.Helper()
+	var before []int
+	for _, l := range s.loads {
+		before = append(before, l.from(id))
+	}
+	s.await(20*time.Second, id+" answers", func() bool {
+		for i, l := range s.loads {
+			if l.from(id) == before[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// goOn waits until that many more calls of each protocol have ended.
+func (s *stage) goOn(calls int) {
+	s.t.Helper()
+	for _, l := range s.loads {
+		before := l.total()
+		s.await(30*time.Second, fmt.Sprintf("%d more calls over %s", calls, l.name), func() bool { return l.total()-before >= calls })
+	}
+}
+
+// upstream is what the mesh knows of a backend, over HTTP and over gRPC; those
+// it knows nothing of are left out.
+func (s *stage) upstream(id string) (found []mesh.UpstreamInstance) {
+	for _, u := range s.mesh.Upstreams() {
+		for _, i := range u.Instances {
+			if i.Instance.ID == s.agent.Node+"/"+u.Service+"-"+id {
+				found = append(found, i)
+			}
+		}
+	}
+	return found
+}
+
+// registered says whether Consul has that many passing instances of each
+// service.
+func (s *stage) registered(n int) bool {
+	for _, name := range []string{s.service, s.service + "-grpc"} {
+		entries, _, err := s.consul.Health().Service(name, "", true, nil)
+		if err != nil || len(entries) != n {
+			return false
+		}
+	}
+	return true
+}
