@@ -112,6 +112,12 @@ fuzz: ## Each fuzz target for FUZZTIME (default 1m); crashers land in testdata
 		(set -x; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null); \
 	done
 
+# Whoever has a crash test reads INNERMESH_CRASH_ROUNDS; without it the test is bounded by time.
+.PHONY: crash
+crash: ROUNDS = 2000
+crash: ## Kill real processes at random points, ROUNDS (default 2000) times, and look for what was lost
+	INNERMESH_CRASH_ROUNDS=$(ROUNDS) go test -run '^TestCrash' -v -count=1 -timeout 60m ./deadletter/...
+
 .PHONY: consul
 consul: ## Build the Consul server for tests into the cache, once; prints where it is
 	@go run ./internal/consultest/build

@@ -113,8 +113,9 @@ func TestOutboxTriesAgainUntilDead(t *testing.T) {
 		if len(at) != 4 {
 			t.Fatalf("sent %d times, want 4", len(at))
 		}
-		for i, most := range []time.Duration{100, 200, 400} {
-			if d := at[i+1].Sub(at[i]); d < most/2*time.Millisecond || d > most*time.Millisecond {
+		for i, ms := range []int{100, 200, 400} {
+			most := time.Duration(ms) * time.Millisecond
+			if d := at[i+1].Sub(at[i]); d < most/2 || d > most {
 				t.Errorf("rest %d was %v", i, d)
 			}
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/innermesh/innermesh/deadletter/deadlettertest"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // receiver is a sender that writes down what it was given and answers as told.
 type receiver struct {

@@ -35,7 +35,7 @@ func TestLetterOfARequest(t *testing.T) {
 	l, err := deadletter.NewLetter(req, deadletter.RequestOptions{
 		Secrets: deadletter.Secrets{Headers: []string{"x-my-own"}, Params: []string{"Y"}},
 		Keep:    time.Hour, Labels: map[string]string{"team": "shop"},
-		Trace: func(_ context.Context, h http.Header) { h.Set("tracestate", "a=b") },
+		Trace: func(_ context.Context, h http.Header) { h.Set("Tracestate", "a=b") },
 	})
 	if err != nil {
 		t.Fatal(err)
