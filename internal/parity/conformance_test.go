@@ -27,7 +27,7 @@ const dumpEnv = "PARITY_DUMP"
 // come last, one by one.
 func TestConformance(t *testing.T) { //nolint:tparallel // those that come last have the Consul to themselves
 	t.Parallel()
-	l := start(t)
+	b := start(t)
 	names := map[string]bool{}
 	var alone []parity.Scenario
 	t.Run("together", func(t *testing.T) {
@@ -42,12 +42,12 @@ func TestConformance(t *testing.T) { //nolint:tparallel // those that come last 
 			}
 			t.Run(s.Name, func(t *testing.T) {
 				t.Parallel()
-				l.play(t, s)
+				b.play(t, s)
 			})
 		}
 	})
 	for _, s := range alone {
-		t.Run(s.Name, func(t *testing.T) { l.play(t, s) })
+		t.Run(s.Name, func(t *testing.T) { b.play(t, s) })
 	}
 }
 
@@ -93,8 +93,9 @@ func (b *bench) play(t *testing.T, s parity.Scenario) {
 	}()
 	if s.Refused != "" {
 		status, ok := errors.AsType[api.StatusError](err)
-		if !ok || !strings.Contains(status.Body, s.Refused) {
-			t.Errorf("%s: Consul says %v, want a refusal with %q", s.Why, err, s.Refused)
+		last := fmt.Sprintf("entry %[1]d of %[1]d", len(s.Entries))
+		if !ok || !strings.Contains(status.Body, s.Refused) || !strings.Contains(err.Error(), last) {
+			t.Errorf("%s: Consul says %v, want that it refuses %s with %q", s.Why, err, last, s.Refused)
 		}
 		return
 	}

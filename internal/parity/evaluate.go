@@ -14,13 +14,15 @@ type Request struct {
 	// Method is GET by default.
 	Method string `json:",omitempty"`
 	// Path may have a query. Default "/".
-	Path   string      `json:",omitempty"`
+	Path string `json:",omitempty"`
+	// Host is what the caller calls the service, without effect unless a route asks.
+	Host   string      `json:",omitempty"`
 	Header http.Header `json:",omitempty"`
 }
 
 // String returns the method, the path and the headers on one line.
 func (r Request) String() string {
-	words := []string{r.method(), r.path()}
+	words := []string{r.method(), r.Host + r.path()}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		words = append(words, name+"="+strings.Join(r.Header[name], ","))
 	}
@@ -39,6 +41,23 @@ func (r Request) path() string {
 		return "/"
 	}
 	return r.Path
+}
+
+// values of a header. To Envoy the parts of the first line are headers as well.
+func (r Request) values(name string) []string {
+	switch name {
+	case ":authority", "host":
+		if r.Host == "" {
+			return nil
+		}
+		return []string{r.Host}
+	case ":method":
+		return []string{r.method()}
+	case ":path":
+		return []string{r.path()}
+	default:
+		return r.Header.Values(name)
+	}
 }
 
 // Decision is what happens to one request.
@@ -116,7 +135,7 @@ func (m Match) matches(r Request) (bool, error) {
 		return false, nil
 	}
 	for _, h := range m.Headers {
-		values := r.Header.Values(h.Name)
+		values := r.values(h.Name)
 		ok, err := h.matches(strings.Join(values, ","), len(values) > 0)
 		if !ok || err != nil {
 			return false, err

@@ -87,7 +87,7 @@ func (l *Lab) Play(ctx context.Context, s Scenario) (undo func() error, err erro
 			return client.Agent().ServiceDeregisterOpts(reg.ID, (&api.QueryOptions{}).WithContext(clean))
 		})
 	}
-	for _, e := range s.Entries {
+	for i, e := range s.Entries {
 		text := s.spell(e)
 		var head struct {
 			Kind string `json:"Kind"`
@@ -98,7 +98,7 @@ func (l *Lab) Play(ctx context.Context, s Scenario) (undo func() error, err erro
 		}
 		_, err := l.dc1.Raw().Write("/v1/config", json.RawMessage(text), nil, (&api.WriteOptions{}).WithContext(ctx))
 		if err != nil {
-			return undo, fmt.Errorf("%s: write %s %s: %w", s.Name, head.Kind, head.Name, err)
+			return undo, fmt.Errorf("%s: write entry %d of %d, %s %s: %w", s.Name, i+1, len(s.Entries), head.Kind, head.Name, err)
 		}
 		if head.Name == "" {
 			head.Name = head.Kind // "mesh" has no other name

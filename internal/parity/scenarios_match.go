@@ -116,6 +116,21 @@ func routerMatches() []Scenario {
 			},
 		},
 		{
+			Name: "match-host", Why: "host, method and path are headers, too",
+			Entries: entries(base, router(
+				to(`"Header":[{"Name":":authority","Exact":"a.example.com"}]`, "a"),
+				to(`"Header":[{"Name":"Host","Suffix":".example.com"}]`, "b"),
+				to(`"Header":[{"Name":":path","Regex":"/x\\?.+"}]`, "c"),
+				to(`"Header":[{"Name":":method","Exact":"PUT"}]`, "d"))), Instances: up,
+			Tries: []Try{
+				{Request: Request{Host: "a.example.com"}, To: "a"},
+				{Request: Request{Host: "b.example.com"}, Route: 1, To: "b"},
+				{Request: get("/x?y"), Route: 2, To: "c"},
+				{Request: Request{Method: http.MethodPut, Path: "/x"}, Route: 3, To: "d"},
+				{Request: get("/x"), Route: 4, To: "web"},
+			},
+		},
+		{
 			Name: "match-query", Why: "parameters of the query by every kind; all must hold",
 			Entries: entries(base, router(
 				to(`"QueryParam":[{"Name":"a","Exact":"1"},{"Name":"b","Present":true}]`, "a"),
