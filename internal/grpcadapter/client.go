@@ -82,10 +82,10 @@ func describe(ctx context.Context, c *call.Call, service, method string, opts []
 }
 
 // serviceOf returns the service a client connection was made for. What was
-// dialled nearly always has the scheme; the canonical target is made anew each
-// time that it is asked for.
+// dialled is nearly always in its canonical form, which gRPC makes anew each time
+// that it is asked for it.
 func serviceOf(cc *grpc.ClientConn) (string, bool) {
-	if service, ok := cutTarget(cc.Target()); ok {
+	if service, ok := cutTarget(cc.Target()); ok && isPlain(service) {
 		return service, true
 	}
 	return cutTarget(cc.CanonicalTarget())

@@ -10,3 +10,7 @@ func cutTarget(target string) (string, bool) {
 	service, ok := strings.CutPrefix(target, Scheme+":///")
 	return strings.ToLower(service), ok
 }
+
+// isPlain says that a service's name means itself in a target: there is nothing
+// to unescape, and no query.
+func isPlain(service string) bool { return !strings.ContainsAny(service, "%?#") }

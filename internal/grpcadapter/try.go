@@ -90,15 +90,19 @@ func (t *try) over(code codes.Code) bool {
 	return t.Err() != nil
 }
 
-// pushed reads the server's wish about retries (gRFC A6): a number of
-// milliseconds, or anything else for "do not".
+// pushed takes in the server's wish about retries, if it has one.
 func (t *try) pushed(out *call.Outcome) {
-	v := t.pushback.Load()
-	if v == nil {
-		return
+	if v := t.pushback.Load(); v != nil {
+		out.RetryAfter, out.NoRetry = pushback(*v)
 	}
-	ms, err := strconv.ParseInt(*v, 10, 32)
-	if out.NoRetry = err != nil || ms < 0; !out.NoRetry {
-		out.RetryAfter = time.Duration(ms) * time.Millisecond
+}
+
+// pushback reads grpc-retry-pushback-ms (gRFC A6): a number of milliseconds to
+// wait, or anything else for "do not".
+func pushback(v string) (wait time.Duration, stop bool) {
+	ms, err := strconv.ParseInt(v, 10, 32)
+	if err != nil || ms < 0 {
+		return 0, true
 	}
+	return time.Duration(ms) * time.Millisecond, false
 }
