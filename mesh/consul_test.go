@@ -55,19 +55,25 @@ func serve(t *testing.T, m *mesh.Mesh, service, id string) (discovery.Registered
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, id) }))
 	t.Cleanup(s.Close)
-	host, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	return registered(t, m, mesh.Registration{Service: service, ID: id}, s.Listener.Addr().String()), s
+}
+
+// registered registers an instance that listens at addr.
+func registered(t *testing.T, m *mesh.Mesh, r mesh.Registration, addr string) discovery.Registered {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	number, err := strconv.Atoi(port)
+	r.Address = host
+	if r.Port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	reg, err := m.Register(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg, err := m.Register(t.Context(), mesh.Registration{Service: service, ID: id, Address: host, Port: number})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reg, s
+	return reg
 }
 
 func bodyOf(c *http.Client, url string) (string, error) {
@@ -124,14 +130,6 @@ func TestConsulPolicyTakesEffect(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(failing.Close)
-	host, port, err := net.SplitHostPort(failing.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
 	kv := consulClient(t, agent).KV()
 	put := func(doc string) {
 		if _, err := kv.Put(&api.KVPair{Key: name + "/services/" + name, Value: []byte(doc)}, nil); err != nil {
@@ -139,9 +137,7 @@ func TestConsulPolicyTakesEffect(t *testing.T) {
 		}
 	}
 	put(`{"retry": {"attempts": 1}, "breaker": {"open": "off"}}`)
-	if _, err := m.Register(t.Context(), mesh.Registration{Service: name, ID: name, Address: host, Port: number}); err != nil {
-		t.Fatal(err)
-	}
+	registered(t, m, mesh.Registration{Service: name, ID: name}, failing.Listener.Addr().String())
 	triesNow := func() int64 {
 		tries.Store(0)
 		if _, err := bodyOf(client, "http://"+name+"/"); err != nil {

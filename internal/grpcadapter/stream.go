@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -66,7 +65,6 @@ type opened struct {
 	try     *try
 	refused error
 	unwatch func() bool
-	change  sync.Once
 }
 
 // Send opens the stream of one attempt, and on any but the first says again
@@ -222,7 +220,7 @@ func (x *stream) Header() (metadata.MD, error) {
 	md, err := o.Header()
 	if err == nil {
 		x.commit()
-		o.change.Do(func() { changeResponse(md, &x.Flight) }) // gRPC hands out its own
+		changeResponse(md, &x.Flight) // gRPC hands out a copy each time
 	}
 	return md, err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/innermesh/innermesh/balancer"
@@ -22,30 +23,50 @@ type Destination struct {
 // Read only.
 func (d *Destination) Clusters() []*cluster.Cluster { return d.tiers }
 
-// IsReady says whether the instances of the first tier are known.
-func (d *Destination) IsReady() bool { return d.tiers[0].IsReady() }
+// IsReady says whether enough is known to pick: the instances of the first tier,
+// and if there are none those of all others.
+func (d *Destination) IsReady() bool {
+	if !d.tiers[0].IsReady() {
+		return false
+	}
+	if len(d.tiers) == 1 || d.tiers[0].View().Error() == nil {
+		return true
+	}
+	return !slices.ContainsFunc(d.tiers, func(c *cluster.Cluster) bool { return !c.IsReady() })
+}
 
-// Ready waits until the instances of any tier are known, but does not wait for
-// others once the first is.
+// Ready waits until some tier is known to have instances, or all are known. It
+// fails when ctx ends before any is.
 func (d *Destination) Ready(ctx context.Context) error {
 	if len(d.tiers) == 1 {
 		return d.tiers[0].Ready(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	first := make(chan error, len(d.tiers))
+	type answer struct {
+		from *cluster.Cluster
+		err  error
+	}
+	answers := make(chan answer, len(d.tiers))
 	for _, c := range d.tiers {
-		go func() { first <- c.Ready(ctx) }()
+		go func() { answers <- answer{c, c.Ready(ctx)} }()
 	}
-	var faults []error
+	var fault error
+	known := false
 	for range d.tiers {
-		err := <-first
-		if err == nil {
+		switch a := <-answers; {
+		case a.err != nil:
+			fault = cmp.Or(fault, a.err)
+		case a.from.View().Error() == nil:
 			return nil
+		default:
+			known = true
 		}
-		faults = append(faults, err)
 	}
-	return faults[0]
+	if known {
+		return nil
+	}
+	return fault
 }
 
 // Pick chooses a member for an attempt. Which tier it is looked for in is drawn
