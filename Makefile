@@ -22,6 +22,7 @@ PKG      ?= ./...
 BENCH    ?= ./mesh/...
 COUNT    ?= 1
 BASE     ?= main
+BENCHTIME ?= 3s
 FUZZTIME ?= 1m
 TIMEOUT  ?= 15m
 
@@ -93,7 +94,7 @@ demo: ## Programs that find each other in a real Consul, and two that are killed
 
 .PHONY: bench
 bench: ## Time and allocations of a call, beside the same call without the mesh
-	go test -run '^$$' -bench . -benchmem -count=$(COUNT) $(BENCH)
+	go test -run '^$$' -bench . -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) $(BENCH)
 
 # Both sides run here and now: numbers from another machine or day mean nothing.
 .PHONY: bench-diff
@@ -101,8 +102,8 @@ bench-diff: COUNT = 6
 bench-diff: ## The benchmarks of BASE (default main) against the working tree
 	@dir=$$(mktemp -d); trap 'git worktree remove --force "$$dir/base" || true; rm -rf "$$dir"' EXIT; \
 	git worktree add --quiet --detach "$$dir/base" "$(BASE)"; \
-	go -C "$$dir/base" test -run '^$$' -bench . -benchmem -count=$(COUNT) $(BENCH) >"$$dir/old"; \
-	go test -run '^$$' -bench . -benchmem -count=$(COUNT) $(BENCH) >"$$dir/new"; \
+	go -C "$$dir/base" test -run '^$$' -bench . -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) $(BENCH) >"$$dir/old"; \
+	go test -run '^$$' -bench . -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) $(BENCH) >"$$dir/new"; \
 	go tool -modfile=tools/bench/go.mod benchstat "$(BASE)=$$dir/old" "here=$$dir/new"
 
 .PHONY: fuzz

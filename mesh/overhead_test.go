@@ -44,9 +44,8 @@ func BenchmarkHTTPInstant(b *testing.B) {
 func BenchmarkHTTPLoopback(b *testing.B) {
 	addrs := []string{web(b, ok), web(b, ok), web(b, ok)}
 	m := newMesh(b, mesh.Options{Discovery: addresses{"web": addrs}})
-	raw := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
-	b.Cleanup(raw.CloseIdleConnections)
-	contest{callers: 16, round: 4_000}.run(b, getter(b, m.HTTPClient(), "http://web/"), way{"raw", getter(b, raw, "http://"+addrs[0]+"/")})
+	contest{callers: 16, round: 4_000}.run(b, getter(b, m.HTTPClient(), "http://web/"),
+		way{"raw", getter(b, rawClient(b, nil), "http://"+addrs[0]+"/")})
 }
 
 // BenchmarkHTTPSecure is a call over mutual TLS, beside the same TLS without the
@@ -57,9 +56,8 @@ func BenchmarkHTTPSecure(b *testing.B) {
 	m := newMesh(b, mesh.Options{
 		Discovery: addresses{"web": {addr}}, TLS: mesh.TLSOptions{Source: identity(b, ca, "checkout")},
 	})
-	raw := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, TLSClientConfig: clientTLS(b, ca, "http/1.1")}}
-	b.Cleanup(raw.CloseIdleConnections)
-	loads(b, getter(b, m.HTTPClient(), "http://web/"), way{"raw", getter(b, raw, "https://"+addr+"/")})
+	loads(b, getter(b, m.HTTPClient(), "http://web/"),
+		way{"raw", getter(b, rawClient(b, clientTLS(b, ca, "http/1.1")), "https://"+addr+"/")})
 }
 
 // BenchmarkGRPCUnary is a unary call over loopback. The mesh bounds each attempt
@@ -139,6 +137,15 @@ func getter(b *testing.B, c *http.Client, url string) func() {
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
 	}
+}
+
+// rawClient has the settings of net/http's default transport, and enough idle
+// connections for all callers.
+func rawClient(b *testing.B, secure *tls.Config) *http.Client {
+	b.Helper()
+	t := &http.Transport{MaxIdleConns: 256, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, TLSClientConfig: secure}
+	b.Cleanup(t.CloseIdleConnections)
+	return &http.Client{Transport: t}
 }
 
 func checker(b *testing.B, conn *grpc.ClientConn) func() {
