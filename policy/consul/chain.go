@@ -181,7 +181,7 @@ type target struct {
 }
 
 type meshGateway struct {
-	Mode string
+	Mode string `json:"Mode"`
 }
 
 type subset struct {
@@ -195,7 +195,7 @@ func decodeChain(body []byte) (*chain, error) {
 		return nil, err
 	}
 	if answer.Chain == nil {
-		return nil, fmt.Errorf("Chain: %w", errMissing)
+		return nil, fmt.Errorf("the field Chain %w", errMissing)
 	}
 	return answer.Chain, nil
 }

@@ -106,7 +106,7 @@ func TestRefused(t *testing.T) {
 		"loop":                  {"04-splitter-subsets", []string{`"NextNode": "resolver:v1.web.default.default.dc1"`, `"NextNode": "splitter:web.default.default"`}, `NextNode: leads to "splitter:web.default.default", a splitter: want a resolver`, false},
 		"router after router":   {"06-router-full", []string{`"NextNode": "splitter:users.default.default"`, `"NextNode": "router:web.default.default"`}, `NextNode: leads to "router:web.default.default", a router`, false},
 		"negative weight":       {"05-splitter-nested-flattened", []string{`"Weight": 16.67`, `"Weight": -16.67`}, `Splits[1].Weight: -16.67 is out of range`, false},
-		"sum":                   {"05-splitter-nested-flattened", []string{`"Weight": 16.67`, `"Weight": 17.67`}, `Splits: weights add up to 101.01: want 100`, false},
+		"sum":                   {"05-splitter-nested-flattened", []string{`"Weight": 16.67`, `"Weight": 16.71`}, `Splits: weights add up to 100.05: want 100`, false},
 		"protocol":              {"03-resolver-subsets", []string{`"Protocol": "http"`, `"Protocol": "quic"`}, `Chain.Protocol: "quic" is not`, true},
 		"new field of a target": {"03-resolver-subsets", []string{`"ID":`, `"PrioritizeByLocality": {"Mode": "failover"}, "ID":`}, `Chain.Targets["v1.web.default.default.dc1"].PrioritizeByLocality: is a field that is not known`, true},
 		"new field of a match":  {"06-router-full", []string{`"PathExact": "/exact"`, `"Hostname": "x", "PathExact": "/exact"`}, `.Definition.Match.HTTP.Hostname: is a field that is not known`, true},
@@ -192,6 +192,18 @@ func TestLegWithoutWeightStays(t *testing.T) {
 	}
 	if legs := s.Routes[0].To; len(legs) != 3 || legs[1].Weight != -1 || legs[1].Hundredths() != 0 || legs[1].Service != "leaf-a" {
 		t.Errorf("legs %+v", legs)
+	}
+}
+
+// A subset without conditions is all instances, and a name that a policy would
+// have to define.
+func TestSubsetWithoutConditions(t *testing.T) {
+	s, err := edited(t, "03-resolver-subsets", `"Filter": "Service.Meta.version == v1"`, `"Filter": ""`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leg := s.Routes[0].To[0]; leg.Subset != "" || leg.Filter != "" || leg.Service != "web" {
+		t.Errorf("leg %+v", leg)
 	}
 }
 

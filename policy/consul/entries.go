@@ -12,15 +12,15 @@ import (
 
 // proxyDefaults is the entry proxy-defaults "global".
 type proxyDefaults struct {
-	Config      map[string]json.RawMessage
-	MeshGateway meshGateway
+	Config      map[string]json.RawMessage `json:"Config"`
+	MeshGateway meshGateway                `json:"MeshGateway"`
 }
 
 // serviceDefaults is the entry service-defaults of one service.
 type serviceDefaults struct {
-	Protocol       string
-	MeshGateway    meshGateway
-	UpstreamConfig json.RawMessage
+	Protocol       string          `json:"Protocol"`
+	MeshGateway    meshGateway     `json:"MeshGateway"`
+	UpstreamConfig json.RawMessage `json:"UpstreamConfig"`
 
 	upstreams upstreamConfig // what UpstreamConfig says
 }

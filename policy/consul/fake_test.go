@@ -1,6 +1,8 @@
 package consul
 
 import (
+	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,8 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"context"
 
 	"github.com/innermesh/innermesh/internal/consul"
 )
@@ -106,6 +106,15 @@ const (
 	chainPath  = "/v1/discovery-chain/web"
 )
 
+func (a *agent) client(t *testing.T) *consul.Client {
+	t.Helper()
+	client, err := consul.New(consul.Options{Address: "fake:8500", Transport: a, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 // follow runs a test in a bubble in which shop follows web. updates returns what
 // was told since it was asked last.
 func follow(t *testing.T, prepare func(a *agent), test func(t *testing.T, a *agent, updates func() []Update)) {
@@ -115,10 +124,7 @@ func follow(t *testing.T, prepare func(a *agent), test func(t *testing.T, a *age
 		a := &agent{index: 10, answers: map[string]answer{}, changed: make(chan struct{}), open: map[string]int{}}
 		a.set(chainPath, string(read(t, "testdata/chains/02-service-defaults-http.json")))
 		prepare(a)
-		client, err := consul.New(consul.Options{Address: "fake:8500", Transport: a, Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		client := a.client(t)
 		var mu sync.Mutex
 		var told []Update
 		ctx, cancel := context.WithCancel(context.Background())
@@ -130,6 +136,16 @@ func follow(t *testing.T, prepare func(a *agent), test func(t *testing.T, a *age
 				told = append(told, u)
 			})
 		}()
+		defer func() {
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("Watch returned %v", err)
+			}
+			if left := a.asked(); len(left) > 0 {
+				t.Errorf("still asked after the end: %v", left)
+			}
+			client.Close()
+		}()
 		test(t, a, func() []Update {
 			time.Sleep(time.Second) // of the bubble
 			synctest.Wait()
@@ -139,13 +155,5 @@ func follow(t *testing.T, prepare func(a *agent), test func(t *testing.T, a *age
 			told = nil
 			return since
 		})
-		cancel()
-		if err := <-done; err != context.Canceled {
-			t.Errorf("Watch returned %v", err)
-		}
-		if left := a.asked(); len(left) > 0 {
-			t.Errorf("still asked after the end: %v", left)
-		}
-		client.Close()
 	})
 }

@@ -95,7 +95,7 @@ func (f *following) steer(ctx context.Context) {
 		f.callee.forget()
 	}
 	f.merge(callee)
-	f.ask(ctx, &f.chain, chainOf(f.service, f.upstream))
+	f.ask(ctx, &f.chain, chainOf(f.service, &f.upstream))
 }
 
 // merge takes the upstream configuration if it is good.

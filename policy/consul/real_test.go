@@ -15,14 +15,14 @@ import (
 	"github.com/innermesh/innermesh/policy"
 )
 
-// real is a source that speaks to a real Consul.
-type real struct {
+// server is a real Consul.
+type server struct {
 	*consultest.Agent
 	token string
 }
 
 // write puts config entries in force.
-func (r real) write(t *testing.T, entries ...any) {
+func (r server) write(t *testing.T, entries ...any) {
 	t.Helper()
 	for _, e := range entries {
 		body, err := json.Marshal(e)
@@ -33,14 +33,14 @@ func (r real) write(t *testing.T, entries ...any) {
 	}
 }
 
-func (r real) do(t *testing.T, method, path, body string) {
+func (r server) do(t *testing.T, method, path, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.HTTPAddr+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("X-Consul-Token", r.token)
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func (r real) do(t *testing.T, method, path, body string) {
 }
 
 // follow tells what caller learns of a service, until the test ends.
-func (r real) follow(t *testing.T, token, caller, service string) <-chan Update {
+func (r server) follow(t *testing.T, token, caller, service string) <-chan Update {
 	t.Helper()
 	client, err := consul.New(consul.Options{Address: r.HTTPAddr, Token: token, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -70,7 +70,6 @@ func (r real) follow(t *testing.T, token, caller, service string) <-chan Update 
 		cancel()
 		<-done
 		client.Close()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	})
 	return told
 }
@@ -99,7 +98,7 @@ func await(t *testing.T, told <-chan Update, what string, wanted func(Update) bo
 type entryOf map[string]any
 
 func TestRealEntries(t *testing.T) {
-	r := real{Agent: consultest.Shared(t)}
+	r := server{Agent: consultest.Shared(t)}
 	web, api, shop := consultest.Name(t, "web"), consultest.Name(t, "api"), consultest.Name(t, "shop")
 	told := r.follow(t, "", shop, web)
 	u := await(t, told, "nothing yet", func(u Update) bool { return u.Err == nil })
@@ -169,7 +168,7 @@ func TestRealProxyDefaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a Consul of its own")
 	}
-	r := real{Agent: consultest.Start(t, consultest.Options{})}
+	r := server{Agent: consultest.Start(t, consultest.Options{})}
 	r.write(t,
 		entryOf{"Kind": "proxy-defaults", "Name": "global", "Config": entryOf{"protocol": "http", "innermesh": entryOf{"timeout": entryOf{"total": "4s"}, "retry": entryOf{"attempts": 2}}}},
 		entryOf{"Kind": "service-defaults", "Name": "web", "MaxInboundConnections": 5},
@@ -197,7 +196,7 @@ func TestRealPermissions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a Consul of its own")
 	}
-	r := real{token: "root", Agent: consultest.Start(t, consultest.Options{
+	r := server{token: "root", Agent: consultest.Start(t, consultest.Options{
 		Config: `acl { enabled = true default_policy = "deny" tokens { initial_management = "root" } }`, Token: "root",
 	})}
 	const secret = "11111111-2222-3333-4444-555555555555"

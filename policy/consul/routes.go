@@ -69,7 +69,7 @@ func (d *destination) retry() policy.Retry {
 func (m *httpMatch) policy() policy.Match {
 	out := policy.Match{
 		Path: m.PathExact, PathPrefix: m.PathPrefix, PathRegex: m.PathRegex,
-		IgnoreCase: m.CaseInsensitive && m.PathRegex == "",
+		IgnoreCase: m.CaseInsensitive,
 	}
 	for _, method := range m.Methods {
 		out.Methods = append(out.Methods, strings.ToUpper(method))

@@ -39,7 +39,7 @@ func New(client *consul.Client, o Options) *Source {
 }
 
 // Update is what a watch tells: the layers in force as far as Consul goes, or
-// what is wrong.
+// what is wrong. The receiver may keep it and must not change it.
 type Update struct {
 	// Entries is what Consul's own words say: the discovery chain, and upstream
 	// limits, passive health check, connect timeout.
@@ -89,6 +89,6 @@ func entry(kind, name string) consul.Query {
 	return consul.Query{Path: "/v1/config/" + kind + "/" + url.PathEscape(name)}
 }
 
-func chainOf(service string, u upstream) consul.Query {
+func chainOf(service string, u *upstream) consul.Query {
 	return consul.Query{Path: "/v1/discovery-chain/" + url.PathEscape(service), Body: u.overrides(), Read: consul.Cached}
 }

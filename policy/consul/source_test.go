@@ -1,12 +1,16 @@
 package consul
 
 import (
+	"context"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/innermesh/innermesh/internal/consul"
@@ -118,8 +122,14 @@ func TestBadStateIsToldAndChangesNothing(t *testing.T) {
 		// What is good again is told, even if its layers are known.
 		a.set(chainPath, strings.Replace(string(withMeta(t, `{"innermesh/retry.attempts": "4"}`)), `"http"`, `"grpc"`, 1))
 		one(t, updates())
+		a.set(callerPath, `{"UpstreamConfig": {"Defaults": {"Limits": {"MaxConnections": 8}}}}`)
+		one(t, updates())
 		a.set(callerPath, `{"UpstreamConfig": {"Defaults": {"Limits": {"MaxConnections": -8}}}}`)
 		wantError(t, updates(), "upstream configuration: Limits.MaxConnections: -8 is negative")
+		a.set(chainPath, string(withMeta(t, `{"innermesh/retry.attempts": "4"}`)))
+		if told = updates(); len(told) != 2 || told[0].Entries.Service.Limits.Connections != 8 {
+			t.Errorf("told %+v, want the limits that were good", told)
+		}
 		a.set(proxyPath, `{"Config": {"innermesh": 5}}`)
 		wantError(t, updates(), "Limits.MaxConnections", "proxy-defaults: Config.innermesh: ")
 		a.set(proxyPath, ``)
@@ -209,15 +219,22 @@ func TestForbiddenEntries(t *testing.T) {
 // As long as an entry is not known, the chain is not asked for: without its
 // protocol it could lack all routes.
 func TestChainWaitsForTheEntries(t *testing.T) {
+	for _, path := range []string{proxyPath, callerPath} {
+		t.Run(path, func(t *testing.T) { chainWaits(t, path) })
+	}
+}
+
+func chainWaits(t *testing.T, path string) {
+	t.Helper()
 	follow(t, func(a *agent) {
-		a.fail(proxyPath, 500, "no leader")
+		a.fail(path, 500, "no leader")
 	}, func(t *testing.T, a *agent, updates func() []Update) {
 		told := updates()
-		wantError(t, told, "proxy-defaults: ", "no leader")
+		wantError(t, told, "-defaults", "no leader")
 		if len(told) != 1 || a.asked()[chainPath] > 0 {
 			t.Errorf("told %+v, asked %v", told, a.asked())
 		}
-		a.set(proxyPath, "")
+		a.set(path, "")
 		for range 60 {
 			told = append(told, updates()...)
 		}
@@ -225,7 +242,7 @@ func TestChainWaitsForTheEntries(t *testing.T) {
 			t.Errorf("told %+v", told)
 		}
 		// Later failures change nothing.
-		a.fail(proxyPath, 500, "no leader")
+		a.fail(path, 500, "no leader")
 		a.fail(chainPath, 500, "no leader")
 		told = nil
 		for range 600 {
@@ -236,7 +253,102 @@ func TestChainWaitsForTheEntries(t *testing.T) {
 				t.Errorf("told %+v while Consul had no leader", u)
 			}
 		}
-		wantError(t, told, "proxy-defaults: ", "discovery chain of", "no leader")
+		wantError(t, told, "-defaults", "discovery chain of", "no leader")
+	})
+}
+
+// However entries change, and however quickly, a watch ends where one that begins
+// now would begin.
+func TestWatchConverges(t *testing.T) {
+	chain := func(protocol string) string { return strings.Replace(string(withMeta(t, `{}`)), `"http"`, protocol, 1) }
+	caller := func(config string) string { return `{"UpstreamConfig": ` + config + `}` }
+	choices := map[string][]string{
+		proxyPath:  {"", `{"Config": {"protocol": "http"}}`, `{"Config": {"innermesh": {"retry": {"attempts": 2}}}}`, `{"Config": {"protocol": 5}}`},
+		callerPath: {"", caller(`{"Defaults": {"Protocol": "grpc"}}`), caller(`{"Overrides": [{"Name": "web", "ConnectTimeoutMs": 2000}]}`), caller(`{"New": 5}`)},
+		calleePath: {"", `{"Protocol": ""}`, `{"Protocol": "http2"}`},
+		chainPath:  {chain(`"http"`), chain(`"grpc"`), chain(`"quic"`)},
+		chainPath + ` {"OverrideProtocol":"http"}`:                               {chain(`"http2"`)},
+		chainPath + ` {"OverrideProtocol":"grpc"}`:                               {chain(`"tcp"`)},
+		chainPath + ` {"OverrideConnectTimeout":"2s"}`:                           {chain(`"http"`)},
+		chainPath + ` {"OverrideProtocol":"http","OverrideConnectTimeout":"2s"}`: {chain(`"grpc"`)},
+	}
+	questions := slices.Sorted(maps.Keys(choices))
+	follow(t, func(a *agent) {
+		for _, q := range questions {
+			a.set(q, choices[q][0])
+		}
+	}, func(t *testing.T, a *agent, updates func() []Update) {
+		random := rand.New(rand.NewPCG(1, 2))
+		var last, lastGood Update
+		var good int
+		for round := range 200 {
+			for range 1 + random.IntN(4) {
+				q := questions[random.IntN(len(questions))]
+				a.set(q, choices[q][random.IntN(len(choices[q]))])
+			}
+			var told []Update
+			for range 12 { // a watch that is asked in a burst answers once a second
+				told = append(told, updates()...)
+			}
+			for _, u := range told {
+				if last = u; u.Err == nil {
+					lastGood = u
+				}
+			}
+			var fresh []Update
+			client := a.client(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_ = New(client, Options{Service: "shop"}).Watch(ctx, "web", func(u Update) { fresh = append(fresh, u) })
+			}()
+			synctest.Wait()
+			cancel()
+			<-done
+			client.Close()
+			if len(fresh) == 0 {
+				t.Errorf("round %d: nothing told to one that begins", round)
+				return
+			}
+			now := fresh[len(fresh)-1]
+			if (now.Err == nil) != (last.Err == nil) {
+				t.Errorf("round %d: %v, want %v", round, last.Err, now.Err)
+				return
+			}
+			if now.Err != nil {
+				continue // one that begins has no last good state
+			}
+			good++
+			if diff := cmp.Diff(now.Layers(), lastGood.Layers()); diff != "" {
+				t.Errorf("round %d: %s", round, diff)
+				return
+			}
+		}
+		if good < 20 {
+			t.Errorf("only %d of 200 states were good: that proves little", good)
+		}
+	})
+}
+
+// An answer to a question that is not asked any more may still be on its way.
+func TestLateAnswersAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &agent{index: 10, answers: map[string]answer{}, changed: make(chan struct{}), open: map[string]int{}}
+		a.set(chainPath, string(withMeta(t, `{}`)))
+		client := a.client(t)
+		defer client.Close()
+		var told []Update
+		f := newFollowing(New(client, Options{}), "web", func(u Update) { told = append(told, u) })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.run(ctx) }()
+		synctest.Wait()
+		f.news <- news{&f.chain, -1, consul.Result{Found: true, Index: 99, Body: withMeta(t, `{"innermesh/retry.attempts": "9"}`)}}
+		synctest.Wait()
+		cancel()
+		<-done
+		one(t, told)
 	})
 }
 

@@ -30,11 +30,11 @@ func (f *faults) unsupportedf(path, format string, args ...any) {
 }
 
 // err joins the faults, each once; of very many the first few.
-func (f faults) err() error {
+func (f *faults) err() error {
 	const most = 20
 	told := make(map[string]bool)
 	var once []error
-	for _, fault := range f {
+	for _, fault := range *f {
 		if !told[fault.Error()] {
 			told[fault.Error()] = true
 			once = append(once, fault)

@@ -96,7 +96,7 @@ func (u *upstream) lay(e *upstreamEntry, path string, f *faults) {
 
 // overrides is the question that a sidecar would post for the chain, nil if it
 // would ask without any.
-func (u upstream) overrides() json.RawMessage {
+func (u *upstream) overrides() json.RawMessage {
 	type mode struct {
 		Mode string `json:"Mode"`
 	}
@@ -120,7 +120,7 @@ func (u upstream) overrides() json.RawMessage {
 
 // service is what the entries say about limits and ejection. What they do not
 // say is not said: a sidecar would allow 1024 of each limit.
-func (u upstream) service() (policy.Service, error) {
+func (u *upstream) service() (policy.Service, error) {
 	var s policy.Service
 	s.Timeout.Connect = policy.Duration(u.connect)
 	var f faults
