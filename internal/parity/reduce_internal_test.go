@@ -43,6 +43,11 @@ func TestTargetID(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
 		}
 	}
+	for want, got := range map[string]string{"web.default.default.dc1": Key("", "web", "dc1"), "v1.web.default.default.dc2": Key("v1", "web", "dc2")} {
+		if got != want {
+			t.Errorf("key %q, want %q", got, want)
+		}
+	}
 	if got, err := spiffeTarget("spiffe://td.consul/ns/default/dc/dc2/svc/web"); got != "web.default.default.dc2" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}

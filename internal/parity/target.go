@@ -8,6 +8,16 @@ import (
 // failoverPrefix begins the names of the clusters that are levels of another.
 const failoverPrefix = "failover-target~"
 
+// Key returns the key of [Upstream.Clusters] for a target, in the community
+// edition. subset may be "".
+func Key(subset, service, datacenter string) string {
+	key := service + ".default.default." + datacenter
+	if subset != "" {
+		key = subset + "." + key
+	}
+	return key
+}
+
 // targetID turns the name of a cluster, or a server name,
 //
 //	[failover-target~N~][customization~][subset.]service.namespace.datacenter.internal.trust-domain
