@@ -33,7 +33,7 @@ var rooms = map[string]room{
 	"internal/archtest": {},
 	"internal/consul":   {},
 	"internal/deadline": {open: true, quiet: true},
-	"internal/lastgood": {planned: true},
+	"internal/lastgood": {},
 	"internal/mono":     {open: true, quiet: true},
 	"internal/window":   {open: true, quiet: true},
 
