@@ -52,6 +52,26 @@ func New(o Options) (*Guard, error) {
 // Options returns what the guard goes by, defaults filled in.
 func (g *Guard) Options() Options { return g.o }
 
+// Key returns the key among what a request has under [Header] or [Metadata], ""
+// if it has none and needs none. Errors: [ErrKey], [ErrNoKey].
+func (g *Guard) Key(fields []string, required bool) (key string, err error) {
+	switch {
+	case len(fields) == 0 && required:
+		g.stats.noKey.Add(1)
+		return "", ErrNoKey
+	case len(fields) == 0:
+		return "", nil
+	case len(fields) == 1:
+		key, err = ParseKey(fields[0])
+	default:
+		err = fmt.Errorf("%w: there are %d of them", ErrKey, len(fields))
+	}
+	if err != nil {
+		g.stats.malformed.Add(1)
+	}
+	return key, err
+}
+
 // Request is what a guard has to know of a request.
 type Request struct {
 	Protocol call.Protocol

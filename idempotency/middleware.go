@@ -2,8 +2,8 @@ package idempotency
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -37,7 +37,7 @@ func (g *Guard) Middleware(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		key, err := g.keyOf(r)
+		key, err := g.Key(r.Header.Values(Header), g.o.HTTP.Require)
 		if key == "" && err == nil {
 			next.ServeHTTP(w, r)
 			return
@@ -48,26 +48,6 @@ func (g *Guard) Middleware(next http.Handler) http.Handler {
 		}
 		g.serve(w, r, key, next)
 	})
-}
-
-// keyOf returns the key of a request, "" if it has none and needs none.
-func (g *Guard) keyOf(r *http.Request) (key string, err error) {
-	switch fields := r.Header.Values(Header); len(fields) {
-	case 0:
-		if g.o.HTTP.Require {
-			g.stats.noKey.Add(1)
-			return "", ErrNoKey
-		}
-		return "", nil
-	case 1:
-		key, err = ParseKey(fields[0])
-	default:
-		err = fmt.Errorf("%w: there are %d of them", ErrKey, len(fields))
-	}
-	if err != nil {
-		g.stats.malformed.Add(1)
-	}
-	return key, err
 }
 
 func (g *Guard) serve(w http.ResponseWriter, r *http.Request, key string, next http.Handler) {
@@ -165,11 +145,16 @@ func (e *brokenError) Error() string { return "read the request's body: " + e.er
 func (e *brokenError) Unwrap() error { return e.err }
 
 // certified is the default of HTTPOptions.Caller.
-func certified(r *http.Request) string {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+func certified(r *http.Request) string { return Certified(r.TLS) }
+
+// Certified returns the name of who has proven it with a verified certificate:
+// its first URI, which is a SPIFFE ID in a mesh, else its subject. It is "" for
+// everybody else.
+func Certified(state *tls.ConnectionState) string {
+	if state == nil || len(state.VerifiedChains) == 0 {
 		return ""
 	}
-	leaf := r.TLS.VerifiedChains[0][0]
+	leaf := state.VerifiedChains[0][0]
 	if len(leaf.URIs) > 0 {
 		return leaf.URIs[0].String()
 	}

@@ -81,6 +81,7 @@ var rooms = map[string]room{
 	// Floor 6: translators.
 	"internal/grpcadapter": {floor: 6, may: []string{
 		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
+		"idempotency",
 	}},
 	"internal/httpadapter": {floor: 6, may: []string{
 		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
