@@ -34,7 +34,7 @@ func begin(t *testing.T, s *stage, id string) *child {
 			c.cmd.Env = append(c.cmd.Env, kv)
 		}
 	}
-	c.cmd.Env = append(c.cmd.Env, backendEnv+"="+id, agentEnv+"="+s.agent.HTTPAddr, serviceEnv+"="+s.service)
+	c.cmd.Env = append(c.cmd.Env, backendEnv+"="+id, agentEnv+"="+s.gate.addr, serviceEnv+"="+s.service)
 	log, err := os.Create(filepath.Join(t.ArtifactDir(), id+".log"))
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/consultest"
 	"github.com/innermesh/innermesh/mesh"
+	"github.com/innermesh/innermesh/policy"
 )
 
 // stage is where a drill plays: a Consul of its own, backends, one mesh that
@@ -25,6 +27,8 @@ type stage struct {
 	t       *testing.T
 	service string
 	agent   *consultest.Agent
+	gate    *gate // of the backends, to the agent
+	log     string
 	consul  *api.Client
 	mesh    *mesh.Mesh
 	loads   []*load
@@ -38,6 +42,7 @@ func open(t *testing.T, o consultest.Options, ids ...string) (*stage, map[string
 		t.Skip("a drill takes some seconds")
 	}
 	s := &stage{t: t, service: consultest.Name(t, "web"), agent: consultest.Start(t, o)}
+	s.gate = newGate(t, s.agent.HTTPAddr)
 	var err error
 	if s.consul, err = s.agent.Client(); err != nil {
 		t.Fatal(err)
@@ -46,8 +51,14 @@ func open(t *testing.T, o consultest.Options, ids ...string) (*stage, map[string
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.log = log.Name()
 	s.mesh, err = mesh.New(t.Context(), mesh.Options{
 		Service: "caller", Consul: mesh.ConsulOptions{Address: s.agent.HTTPAddr},
+		// Wide limits: a drill is about events, not about the speed of a machine that
+		// has other tests to run.
+		Defaults: policy.Service{Timeout: policy.Timeout{
+			Total: policy.Duration(30 * time.Second), PerTry: policy.Duration(10 * time.Second), Connect: policy.Duration(5 * time.Second),
+		}},
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
@@ -57,24 +68,33 @@ func open(t *testing.T, o consultest.Options, ids ...string) (*stage, map[string
 		_ = s.mesh.Close(context.Background()) // Consul may be gone
 		_ = log.Close()
 		if t.Failed() {
-			if said, err := os.ReadFile(log.Name()); err == nil {
-				t.Logf("the mesh said:\n%s", said)
-			}
+			t.Logf("the mesh said:\n%s", s.said())
 		}
 	})
 	children := map[string]*child{}
 	for _, id := range ids {
 		children[id] = begin(t, s, id)
 	}
-	s.load()
+	s.prepare()
+	for _, l := range s.loads {
+		// One call after the other until connections are there: else all calls of
+		// the first moment would dial at once.
+		s.await(20*time.Second, "all answer over "+l.name, func() bool {
+			l.once()
+			return !slices.ContainsFunc(ids, func(id string) bool { return l.from(id) == 0 })
+		})
+	}
+	for _, l := range s.loads {
+		l.begin(t)
+	}
 	for _, id := range ids {
 		s.answering(id)
 	}
 	return s, children
 }
 
-// load begins to call.
-func (s *stage) load() {
+// prepare says what the loads call.
+func (s *stage) prepare() {
 	s.t.Helper()
 	client := s.mesh.HTTPClient()
 	overHTTP := func(ctx context.Context) (string, error) {
@@ -102,9 +122,9 @@ func (s *stage) load() {
 		res, err := stub.UnaryCall(call.With(ctx, call.Options{Idempotent: true}), &grpc_testing.SimpleRequest{})
 		return res.GetUsername(), err
 	}
-	s.loads = []*load{{name: "HTTP", call: overHTTP}, {name: "gRPC", call: overGRPC}}
-	for _, l := range s.loads {
-		l.begin(s.t)
+	s.loads = []*load{
+		{name: "HTTP", call: overHTTP, answers: map[string]int{}},
+		{name: "gRPC", call: overGRPC, answers: map[string]int{}},
 	}
 }
 
@@ -172,6 +192,15 @@ func (s *stage) upstream(id string) (found []mesh.UpstreamInstance) {
 		}
 	}
 	return found
+}
+
+// said is the log of the mesh.
+func (s *stage) said() string {
+	said, err := os.ReadFile(s.log)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return string(said)
 }
 
 // registered says whether Consul has that many passing instances of each
