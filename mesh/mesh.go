@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 
@@ -75,7 +76,7 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 	m.policies = newPolicies(m.o, documents, m.tel, m.log)
 	m.directory = upstream.NewDirectory(upstream.Options{
 		Source: source, Telemetry: m.tel, Logger: m.log,
-		Follow: m.policies.follow, Forget: m.policies.forget, Provisional: m.policies.of,
+		Follow: m.policies.follow, Forget: m.policies.forget, Provisional: m.policies.of, Caller: m.caller(),
 	})
 	m.onClose(func(context.Context) error { m.directory.Close(); return nil })
 	m.policies.start()
@@ -205,6 +206,15 @@ func (m *Mesh) onClose(f func(context.Context) error) {
 	if late {
 		_ = f(context.Background()) // there is nobody left to tell
 	}
+}
+
+// caller tells this copy of the program from those on other machines.
+func (m *Mesh) caller() string {
+	host, err := os.Hostname()
+	if err != nil { // then all copies look alike, and go the same way
+		return m.o.Service
+	}
+	return m.o.Service + "@" + host
 }
 
 // secure returns how connections are secured, nil if they are not.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop/grpc_testing"
@@ -43,7 +45,9 @@ func routed(t *testing.T, source discovery.Static, routes ...policy.Route) *mesh
 	return newMesh(t, mesh.Options{Discovery: source, Pinned: map[string]policy.Service{"web": {Routes: routes}}})
 }
 
-func only(service string) []policy.Leg { return []policy.Leg{{Target: policy.Target{Service: service}}} }
+func only(service string) []policy.Leg {
+	return []policy.Leg{{Target: policy.Target{Service: service}}}
+}
 
 // What arrives is what the route makes of it; the caller's request stays as it is.
 func TestRouteChangesRequestAndResponse(t *testing.T) {
@@ -198,5 +202,69 @@ func TestRoutesOfStreams(t *testing.T) {
 	}
 	if _, err := s.Recv(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Calls with the same key go to the same instance, and who has no key gets a
+// cookie that leads it there again.
+func TestRouteByHash(t *testing.T) {
+	source := discovery.Static{"web": {web(t, echo("a")), web(t, echo("b")), web(t, echo("c"))}}
+	for _, algorithm := range []string{policy.RingHash, policy.Maglev} {
+		m := newMesh(t, mesh.Options{Discovery: source, Pinned: map[string]policy.Service{"web": {Balancer: policy.Balancer{
+			Policy: algorithm, Hash: []policy.Hash{{Header: "x-user", Terminal: true}, {Cookie: "affinity", CookieTTL: policy.Duration(time.Hour), CookiePath: "/"}},
+		}}}})
+		from := func(name, value string) (string, *http.Response) {
+			req := request(t, http.MethodGet, "http://web/", nil)
+			req.Header.Set(name, value)
+			res, err := m.HTTPClient().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read(t, res)
+			return res.Header.Get("X-From"), res
+		}
+		seen := map[string]bool{}
+		for user := range 50 {
+			first, res := from("X-User", strconv.Itoa(user))
+			seen[first] = true
+			if again, _ := from("X-User", strconv.Itoa(user)); again != first || len(res.Cookies()) != 0 {
+				t.Errorf("%s: user %d went to %s and %s, with cookies %v", algorithm, user, first, again, res.Cookies())
+			}
+		}
+		if len(seen) != 3 {
+			t.Errorf("%s: all users went to %v", algorithm, seen)
+		}
+		first, res := from("X-Other", "1")
+		cookies := res.Cookies()
+		if len(cookies) != 1 || cookies[0].Name != "affinity" || cookies[0].Path != "/" || cookies[0].MaxAge != 3600 {
+			t.Fatalf("%s: cookies %v", algorithm, cookies)
+		}
+		for range 5 {
+			if again, res := from("Cookie", cookies[0].String()); again != first || len(res.Cookies()) != 0 {
+				t.Errorf("%s: the cookie of %s led to %s, which set %v", algorithm, first, again, res.Cookies())
+			}
+		}
+	}
+}
+
+// An instance that fails several times in a row is taken out of rotation.
+func TestRouteEjects(t *testing.T) {
+	m := newMesh(t, mesh.Options{
+		Discovery: discovery.Static{"web": {web(t, unavailable), web(t, ok), web(t, ok)}},
+		Pinned: map[string]policy.Service{"web": {
+			Breaker:  policy.Breaker{Open: policy.Off},
+			Ejection: policy.Ejection{Failures: 3, Base: policy.Duration(time.Hour), Max: policy.Duration(time.Hour), MaxPercent: 34},
+			Balancer: policy.Balancer{Policy: policy.RoundRobin},
+		}},
+	})
+	for range 100 {
+		res, err := page(t, m, "http://web/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(t, res)
+	}
+	if n := failures(m); n != 3 {
+		t.Errorf("the failing instance was asked %d times", n)
 	}
 }

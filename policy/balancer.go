@@ -3,6 +3,7 @@ package policy
 // The values of [Balancer].Policy.
 const (
 	P2C          = "p2c"
+	PeakEWMA     = "peak_ewma"
 	RoundRobin   = "round_robin"
 	Random       = "random"
 	LeastRequest = "least_request"
@@ -15,8 +16,9 @@ const (
 type Balancer struct {
 	// Policy is the algorithm: "p2c" draws two instances at random and takes
 	// the one with fewer calls in flight, "least_request" draws several,
+	// "peak_ewma" takes that of two which is expected to answer first,
 	// "round_robin" takes them in turn, "random" any, "ring_hash" and "maglev"
-	// always the same one for the same hash.
+	// always the same one for the same hash. All of them honour weights.
 	// Default: p2c. Example: "round_robin".
 	Policy string `json:"policy,omitzero"`
 	// Choices is how many instances least_request draws, 2 to 100.
@@ -48,8 +50,8 @@ type Hash struct {
 	// Query is the name of a query parameter.
 	// Default: none. Example: "user".
 	Query string `json:"query,omitzero"`
-	// Source hashes who calls: the address that this program is reached at, so
-	// all of its calls go the same way.
+	// Source hashes who calls: this program on this machine, so that all of its
+	// calls go the same way.
 	// Default: false. Example: true.
 	Source bool `json:"source,omitzero"`
 	// CookieTTL makes up a cookie for calls that have none, which the response
@@ -68,7 +70,7 @@ const maxRing = 8 << 20 // Envoy's
 
 func (b Balancer) check(c *checker) {
 	c.in("balancer", func(c *checker) {
-		c.oneOf("policy", b.Policy, P2C, RoundRobin, Random, LeastRequest, RingHash, Maglev)
+		c.oneOf("policy", b.Policy, P2C, PeakEWMA, RoundRobin, Random, LeastRequest, RingHash, Maglev)
 		c.thatf(b.Choices == 0 || b.Choices >= 2 && b.Choices <= 100, "choices", "%d is out of range: must be 2 to 100", b.Choices)
 		c.count("ringSize", b.RingSize, maxRing)
 		c.count("maxRingSize", b.MaxRingSize, maxRing)

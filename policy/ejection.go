@@ -2,7 +2,8 @@ package policy
 
 // Ejection says when an instance that fails more than its siblings is taken out
 // of rotation for a while, after Envoy's outlier detection. It looks at the
-// instances of a service together; the breaker looks at each alone.
+// instances of a service together; the breaker looks at each alone and is what
+// works by default.
 type Ejection struct {
 	// Failures is how many failures in a row eject an instance, at most
 	// 1000000. -1 means that none do.
@@ -17,7 +18,7 @@ type Ejection struct {
 	Interval Duration `json:"interval,omitzero"`
 	// Base is how long an instance is out the first time; each further time
 	// adds as much again. "off" switches ejection off.
-	// Default: 30s. Example: "10s".
+	// Default: off. Example: "30s".
 	Base Duration `json:"base,omitzero"`
 	// Max is the longest that an instance is out.
 	// Default: 5m0s. Example: "1m".

@@ -57,7 +57,7 @@ func Default() Service {
 			Failures:   5,
 			Enforced:   100,
 			Interval:   seconds(10),
-			Base:       seconds(30),
+			Base:       Off,
 			Max:        seconds(300),
 			MaxPercent: 10,
 		},

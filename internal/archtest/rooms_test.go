@@ -70,7 +70,7 @@ var rooms = map[string]room{
 
 	// Floor 4: where calls go.
 	"internal/upstream": {floor: 4, may: []string{
-		"discovery", "balancer", "retry", "limit", "policy", "internal/cluster", "internal/route", "internal/telemetry",
+		"call", "discovery", "balancer", "retry", "policy", "internal/cluster", "internal/route", "internal/telemetry",
 	}},
 
 	// Floor 5: the path of a call.
@@ -80,7 +80,7 @@ var rooms = map[string]room{
 
 	// Floor 6: translators.
 	"internal/grpcadapter": {floor: 6, may: []string{
-		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
+		"call", "discovery", "tlsutil", "policy", "limit", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
 		"idempotency",
 	}},
 	"internal/httpadapter": {floor: 6, may: []string{

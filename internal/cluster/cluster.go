@@ -26,6 +26,7 @@ type Cluster struct {
 	o      Options
 	log    *slog.Logger
 	view   atomic.Pointer[View]
+	limits atomic.Pointer[limits]
 	ready  chan struct{}         // closed by the first snapshot
 	doubt  atomic.Pointer[error] // what the source said last, while it knows nothing
 	closed context.CancelFunc
@@ -33,6 +34,8 @@ type Cluster struct {
 
 	mu       sync.Mutex // orders updates; calls never take it
 	members  map[string]*Member
+	outliers *breaker.Outliers // nil while nobody is ejected
+	byID     sync.Map          // the same members, for who must not wait for updates
 	all      []discovery.Instance
 	unknown  bool
 	answered bool
@@ -64,7 +67,10 @@ func New(ctx context.Context, o Options) *Cluster {
 	if name := o.Target.String(); name != o.Upstream {
 		c.log = c.log.With("target", name)
 	}
-	c.view.Store(newView(newSettings(o.Policy), nil, 0, discovery.ErrNotReady))
+	s := newSettings(o.Policy)
+	c.view.Store(newView(s, nil, 0, discovery.ErrNotReady))
+	c.compare(s)
+	c.bound(o.Policy)
 	go func() {
 		defer close(c.ended)
 		if err := discovery.WatchQuery(ctx, o.Source, query(o.Target), c.update); ctx.Err() == nil {
@@ -125,6 +131,10 @@ func (c *Cluster) Apply(p policy.Effective) {
 		for _, m := range c.members {
 			c.arm(m, s)
 		}
+	}
+	c.bound(p)
+	if !s.sameEjection(old.Settings) {
+		c.compare(s)
 	}
 	tell := c.publish(s)
 	c.mu.Unlock()
@@ -212,14 +222,21 @@ func (c *Cluster) reconcile() (left []*Member) {
 			left = append(left, m)
 		}
 		m = newMember(c, i)
+		if c.answered { // who was there before us is warm
+			m.load.Warm(mono.Now())
+		}
 		c.arm(m, c.view.Load().Settings)
 		c.members[i.ID] = m
+		c.watch(m)
 	}
 	for id, m := range c.members {
 		if !seen[id] {
 			delete(c.members, id)
 			left = append(left, m)
 		}
+	}
+	for _, m := range left {
+		c.unwatch(m)
 	}
 	return left
 }
@@ -260,7 +277,7 @@ func (c *Cluster) emptiness() error {
 
 // arm gives a member a new breaker.
 func (c *Cluster) arm(m *Member, s *Settings) {
-	m.load.CloseUntil(0)
+	m.close(byBreaker, 0)
 	if s.breakerOff {
 		m.guard.Store(nil)
 		return
@@ -268,10 +285,10 @@ func (c *Cluster) arm(m *Member, s *Settings) {
 	m.guard.Store(breaker.New(m.ID, s.breaker, func(change breaker.Change) {
 		switch change.To {
 		case breaker.Open:
-			m.load.CloseUntil(mono.Now() + s.breaker.Open)
+			m.close(byBreaker, mono.Now()+s.breaker.Open)
 			c.log.Warn("circuit opened", "instance", m.ID, "until", change.Until)
 		case breaker.Closed:
-			m.load.CloseUntil(0)
+			m.close(byBreaker, 0)
 			c.log.Info("circuit closed", "instance", m.ID)
 		case breaker.HalfOpen:
 		}

@@ -65,9 +65,9 @@ func fail(t *testing.T, c *cluster.Cluster, id string, times int) {
 		}
 		if p.ID == id {
 			done++
-			p.Judge(call.Faulty, time.Millisecond)
+			p.Judge(mono.Now(), time.Millisecond, call.Outcome{Reason: call.Faulty})
 		} else {
-			p.Judge(call.OK, time.Millisecond)
+			p.Judge(mono.Now(), time.Millisecond, call.Outcome{})
 		}
 		p.Release()
 	}
@@ -110,7 +110,7 @@ func TestOpenBreakersAreNotPicked(t *testing.T) {
 			if err != nil || p.ID != "b" {
 				t.Fatalf("picked %v, %v", p.Member, err)
 			}
-			p.Judge(call.OK, 0)
+			p.Judge(mono.Now(), 0, call.Outcome{})
 			p.Release()
 		}
 		fail(t, c, "b", 5)
@@ -168,7 +168,7 @@ func TestDepartureWaitsForTheLastAttempt(t *testing.T) {
 		if told != 1 || !p.Gone() {
 			t.Errorf("told %d times after leaving, gone %v", told, p.Gone())
 		}
-		p.Judge(call.OK, 0)
+		p.Judge(mono.Now(), 0, call.Outcome{})
 		p.Release()
 		if told != 2 {
 			t.Errorf("told %d times after the last attempt", told)

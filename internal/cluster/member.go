@@ -26,6 +26,8 @@ type Member struct {
 	load     balancer.Member
 	instance atomic.Pointer[discovery.Instance]
 	guard    atomic.Pointer[breaker.Breaker] // nil while breakers are off
+	watched  atomic.Pointer[breaker.Watched] // nil while nobody is ejected
+	shut     [doors]atomic.Int64             // until when, by who keeps picks away
 
 	attempts, failures atomic.Uint64
 	latency            window.Histogram
@@ -37,8 +39,25 @@ type Member struct {
 
 func newMember(c *Cluster, i discovery.Instance) *Member {
 	m := &Member{Address: i.Address, ID: i.ID, Cluster: c}
+	m.load.SetID(i.ID)
 	m.update(i)
 	return m
+}
+
+// door is one of those who keep picks away from a member.
+type door int
+
+const (
+	byBreaker door = iota
+	byEjection
+	doors
+)
+
+// close keeps picks away until a moment, as long as the other does not for
+// longer; 0 is no more.
+func (m *Member) close(by door, until time.Duration) {
+	m.shut[by].Store(int64(until))
+	m.load.CloseUntil(time.Duration(max(m.shut[byBreaker].Load(), m.shut[byEjection].Load())))
 }
 
 func (m *Member) update(i discovery.Instance) {
@@ -82,8 +101,13 @@ type Pick struct {
 }
 
 // Judge tells the member how the attempt went, as soon as that is known.
-func (p *Pick) Judge(r call.Reason, took time.Duration) {
+func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
+	r := out.Reason
 	p.attempts.Add(1)
+	p.load.Answer(now, took, r, out.RetryAfter)
+	if w := p.watched.Load(); w != nil {
+		w.Record(now, r)
+	}
 	switch {
 	case r.Failed():
 		p.failures.Add(1)

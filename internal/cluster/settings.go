@@ -14,15 +14,17 @@ type Settings struct {
 	// Policy is what the settings were made from.
 	Policy policy.Effective
 
-	breaker    breaker.Options
-	breakerOff bool
-	picker     balancer.Policy
+	breaker     breaker.Options
+	breakerOff  bool
+	ejection    breaker.OutlierOptions
+	ejectionOff bool
+	picker      balancer.Options
 }
 
 func newSettings(p policy.Effective) *Settings {
 	return &Settings{
 		Policy: p,
-		picker: balancer.Policy(p.Balancer.Policy),
+		picker: picker(p.Balancer),
 		breaker: breaker.Options{
 			Failures:    p.Breaker.Failures,
 			Ratio:       p.Breaker.FailureRatio,
@@ -32,10 +34,35 @@ func newSettings(p policy.Effective) *Settings {
 			Probes:      p.Breaker.Probes,
 		},
 		breakerOff: p.Breaker.Off(),
+		ejection: breaker.OutlierOptions{
+			Failures:        p.Ejection.Failures,
+			FailureRatio:    -1, // the breaker's
+			Interval:        time.Duration(p.Ejection.Interval),
+			Base:            time.Duration(p.Ejection.Base),
+			Max:             time.Duration(p.Ejection.Max),
+			MaxEjectedRatio: float64(p.Ejection.MaxPercent) / 100,
+			EnforceRatio:    float64(p.Ejection.Enforced) / 100,
+		},
+		ejectionOff: p.Ejection.Off(),
 	}
+}
+
+// picker names the algorithms as the balancer does. There a plain round robin
+// knows no weights; where all are the same the weighted one is just that.
+func picker(b policy.Balancer) balancer.Options {
+	o := balancer.Options{Policy: balancer.Policy(b.Policy), Choices: b.Choices, RingSize: b.RingSize}
+	if b.Policy == policy.RoundRobin {
+		o.Policy = balancer.WeightedRoundRobin
+	}
+	return o
 }
 
 // sameBreaker says whether breakers made under both would behave alike.
 func (s *Settings) sameBreaker(o *Settings) bool {
 	return s.breakerOff == o.breakerOff && (s.breakerOff || s.breaker == o.breaker)
+}
+
+// sameEjection says the same of the watch over all instances.
+func (s *Settings) sameEjection(o *Settings) bool {
+	return s.ejectionOff == o.ejectionOff && (s.ejectionOff || s.ejection == o.ejection)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/breaker"
+	"github.com/innermesh/innermesh/call"
 )
 
 // View is what one call sees of a service: settings and members that belong
@@ -40,9 +41,9 @@ func newView(s *Settings, members []*Member, all int, empty error) *View {
 	for i, m := range members {
 		v.loads[i] = &m.load
 	}
-	picker, err := balancer.New(s.picker, v.loads)
+	picker, err := balancer.NewPool(s.picker, v.loads)
 	if err != nil { // a policy was validated before it came here
-		picker, _ = balancer.New(balancer.P2C, v.loads)
+		picker, _ = balancer.NewPool(balancer.Options{}, v.loads)
 	}
 	v.picker = picker
 	return v
@@ -107,7 +108,7 @@ func (v *View) Pick(info balancer.Info) (Pick, error) {
 			break
 		}
 		m := v.members[i]
-		m.load.Begin() // before the breaker: others should see the load at once
+		m.load.Start(info.Now) // before the breaker: others should see the load at once
 		p := Pick{Member: m}
 		guard := m.guard.Load()
 		if guard == nil {
@@ -116,7 +117,7 @@ func (v *View) Pick(info balancer.Info) (Pick, error) {
 		if p.guard, refusal = guard.Enter(); refusal == nil {
 			return p, nil
 		}
-		m.load.End()
+		m.load.Finish(info.Now, 0, call.Rejected, 0)
 		info.Tried = append(slices.Clip(info.Tried), &m.load)
 	}
 	return Pick{}, v.refused(refusal, info.Now)

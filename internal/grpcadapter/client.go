@@ -12,6 +12,7 @@ import (
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/outbound"
 	"github.com/innermesh/innermesh/internal/upstream"
+	"github.com/innermesh/innermesh/limit"
 )
 
 // client holds the interceptors of the connections of one mesh.
@@ -124,8 +125,11 @@ func codeOf(e *call.Error) codes.Code {
 	case call.Throttled:
 		return codes.ResourceExhausted
 	default:
-		if errors.Is(e, cluster.ErrClosed) {
+		switch {
+		case errors.Is(e, cluster.ErrClosed):
 			return codes.Canceled // as a closed client connection
+		case errors.Is(e, limit.ErrFull):
+			return codes.ResourceExhausted
 		}
 		return codes.Unavailable
 	}

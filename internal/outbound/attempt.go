@@ -37,7 +37,7 @@ func (a *Attempt) begin(ctx context.Context, now, until time.Duration, span tele
 // judge tells the member how the attempt went. It is called once.
 func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
 	a.judged = true
-	a.pick.Judge(out.Reason, now-a.began)
+	a.pick.Judge(now, now-a.began, out)
 	a.span.Judged(&f.Call, out)
 	f.upstream.Telemetry.Attempted(a, a.Number, out.Reason)
 }

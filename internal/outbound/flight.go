@@ -10,6 +10,7 @@ import (
 
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
@@ -32,6 +33,8 @@ type Flight struct {
 	judged   time.Duration // when the last attempt was
 	span     telemetry.Span
 
+	place   cluster.Admission
+	key     uint64 // what hashing balancers go by, 0 is none
 	tried   []*balancer.Member
 	places  [4]*balancer.Member
 	attempt *Attempt
@@ -65,6 +68,9 @@ func (f *Flight) start(ctx context.Context, d *upstream.Directory, r route.Reque
 	}
 	f.route = plan.Match(r)
 	f.to = f.route.Pick()
+	if !f.to.Hash.None() {
+		f.key, _ = f.to.Hash.Sum(r, f.upstream.Caller())
+	}
 	f.clock(f.route.Total)
 	f.Idempotent = f.Idempotent || f.Options.Idempotent
 	return nil
@@ -106,6 +112,17 @@ func (f *Flight) bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(f.ctx, f.until-mono.Now())
 }
 
+// admit waits for a place where there are only so many.
+func (f *Flight) admit() (err error) {
+	if !f.to.Bounded() {
+		return nil
+	}
+	ctx, cancel := f.bounded()
+	defer cancel()
+	f.place, err = f.to.Admit(ctx, f.Protocol)
+	return err
+}
+
 func (f *Flight) deposit() { f.route.Budget.Deposit(f.began) }
 
 // next picks an instance for another attempt and passes its breaker. Members
@@ -134,7 +151,7 @@ func (f *Flight) next() (*Attempt, error) {
 }
 
 func (f *Flight) info(now time.Duration) balancer.Info {
-	return balancer.Info{Now: now, Tried: f.tried}
+	return balancer.Info{Now: now, Tried: f.tried, Key: f.key}
 }
 
 // tryUntil is when an attempt that starts now has run out of time.
@@ -296,6 +313,7 @@ func (f *Flight) End(out call.Outcome) {
 		f.span.Judged(&f.Call, out)
 	}
 	f.release()
+	f.place.Done(out.Reason)
 	f.span.End()
 }
 
@@ -314,6 +332,7 @@ func (f *Flight) fail(out call.Outcome) *call.Error {
 	if f.upstream != nil && !f.ended {
 		out = f.classify(out)
 		f.release()
+		f.place.Done(out.Reason)
 		f.record(out, mono.Now())
 		f.span.End()
 	}

@@ -22,6 +22,9 @@ func NewHash(parts []policy.Hash) Hash {
 	return h
 }
 
+// None says that there is nothing to hash.
+func (h *Hash) None() bool { return len(h.parts) == 0 }
+
 // Sum combines the parts as Envoy does: each turns the hash by one bit and is
 // mixed in, and a terminal one ends the list once there is a hash. ok is false if
 // nothing was found.

@@ -43,6 +43,8 @@ type Leg struct {
 	Targets []Target
 	// Split says that the route has other legs.
 	Split bool
+	// Hash is what finds the instance of a call, where the balancer goes by it.
+	Hash Hash
 	// Request and Response are how headers change.
 	Request, Response Headers
 }
@@ -78,7 +80,9 @@ func rest(service string, p policy.Effective, number int) *Route {
 	if number > 0 {
 		r.Name = "default"
 	}
-	r.Legs = []*Leg{{Weight: whole, Targets: []Target{{Target: policy.Target{Service: service}, Policy: p}}}}
+	leg := &Leg{Weight: whole, Targets: []Target{{Target: policy.Target{Service: service}, Policy: p}}}
+	leg.hash()
+	r.Legs = []*Leg{leg}
 	return r
 }
 
@@ -111,6 +115,7 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 			f.Balancer, f.Connect = l.Balancer, l.Connect // as sidecars do: the first target's
 			leg.Targets = append(leg.Targets, resolve(cmp.Or(l.Service, service), p, fmt.Sprintf("%s.failover[%d]", path, j), f))
 		}
+		leg.hash()
 		for _, t := range leg.Targets {
 			faults = append(faults, t.Policy.Validate())
 		}
@@ -121,6 +126,13 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 		faults = append(faults, fmt.Errorf("routes[%d].to: no leg has a weight", number))
 	}
 	return out, errors.Join(faults...)
+}
+
+// hash takes over what the balancer of the leg's instances goes by.
+func (l *Leg) hash() {
+	if b := l.Targets[0].Policy.Balancer; b.Policy == policy.RingHash || b.Policy == policy.Maglev {
+		l.Hash = NewHash(b.Hash)
+	}
 }
 
 // resolve names a target in full.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/innermesh/innermesh/balancer"
+	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/route"
 )
@@ -67,6 +68,15 @@ func (d *Destination) Ready(ctx context.Context) error {
 		return nil
 	}
 	return fault
+}
+
+// Bounded says whether calls have to be admitted at all.
+func (d *Destination) Bounded() bool { return d.tiers[0].Bounded() }
+
+// Admit lets a call in, or says that there are too many. The limits are those of
+// the leg's own target.
+func (d *Destination) Admit(ctx context.Context, p call.Protocol) (cluster.Admission, error) {
+	return d.tiers[0].Admit(ctx, p)
 }
 
 // Pick chooses a member for an attempt. Which tier it is looked for in is drawn

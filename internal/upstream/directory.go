@@ -39,6 +39,8 @@ type Options struct {
 	Forget func(u *Upstream)
 	// Provisional is what a call goes by that waits for its service's policy.
 	Provisional func(service string) policy.Effective
+	// Caller names this program on this machine, for balancers that hash it.
+	Caller string
 	// Idle is how long a service may go without a call before it is let go.
 	// Default 10 min.
 	Idle time.Duration

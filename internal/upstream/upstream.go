@@ -92,6 +92,9 @@ func (u *Upstream) Ready(ctx context.Context) (*Plan, error) {
 	}
 }
 
+// Caller names who calls: this program on this machine.
+func (u *Upstream) Caller() string { return u.o.Caller }
+
 // Provisional is what is known of the service's policy while there is no plan.
 func (u *Upstream) Provisional() policy.Effective { return u.o.Provisional(u.Service) }
 

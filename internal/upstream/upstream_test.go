@@ -99,7 +99,7 @@ func went(t *testing.T, u *upstream.Upstream, calls int) map[string]int {
 			continue
 		}
 		got[pick.ID]++
-		pick.Judge(call.OK, time.Millisecond)
+		pick.Judge(mono.Now(), time.Millisecond, call.Outcome{})
 		pick.Release()
 	}
 	return got

@@ -170,6 +170,7 @@ func (p passiveHealthCheck) policy(f *faults) policy.Ejection {
 		Enforced: percent(p.EnforcingConsecutive5xx, "PassiveHealthCheck.EnforcingConsecutive5xx", f),
 	}
 	e.MaxPercent = percent(p.MaxEjectionPercent, "PassiveHealthCheck.MaxEjectionPercent", f)
+	e.Base = policy.Duration(30 * time.Second) // Envoy's; without the check ours is off
 	if b := p.BaseEjectionTime; b != nil {
 		e.Base = policy.Duration(*b)
 		if *b <= 0 {
