@@ -43,6 +43,7 @@ type Adaptive struct {
 	mu       sync.Mutex // one step at a time
 	exact    float64    // the limit before rounding
 	baseline float64    // the median latency without load in nanoseconds, 0 is unknown
+	times    int        // how often that was measured, as far as it counts
 	measure  time.Duration
 	began    time.Duration
 	dice     uint64
@@ -93,7 +94,7 @@ func (a *Adaptive) EnterAt(now time.Duration, p Priority) (Leave, error) {
 			if n+1 > a.peak.Load() {
 				a.peak.Store(n + 1)
 			}
-			return Leave{from: a, began: now, generation: generation, calm: pin == 0 || n < pin}, nil
+			return Leave{from: a, began: now, generation: generation, calm: pin == 0 || n < max(pin, limit/2)}, nil
 		}
 	}
 }
@@ -157,6 +158,7 @@ func (a *Adaptive) step(now time.Duration) {
 	case a.pin.Load() > 0:
 		a.measured(now, n)
 	case int64(now) < a.due.Load() || n+a.pushed.Load() < minSamples:
+	case n < enoughSamples && int64(now) < a.due.Load()+9*int64(a.options.Window):
 	default:
 		a.adjust()
 		a.clear()
@@ -167,8 +169,13 @@ func (a *Adaptive) step(now time.Duration) {
 	}
 }
 
-// minSamples is how many latencies make a median at least.
-const minSamples = 20
+const (
+	// minSamples is how many latencies make a median at least.
+	minSamples = 20
+	// enoughSamples make one that is off by a seventh at most, as a rule. For
+	// that many a window may last ten times as long.
+	enoughSamples = 50
+)
 
 // adjust moves the limit.
 func (a *Adaptive) adjust() {
@@ -206,15 +213,14 @@ func (a *Adaptive) begun(now time.Duration) {
 	a.clear()
 }
 
-// measured takes the baseline, if there are calls enough or it took too long.
+// measured takes in the baseline, if there are calls enough or it took too long.
 func (a *Adaptive) measured(now time.Duration, n int64) {
-	late := now-a.began > patience
-	if n < int64(a.options.ProbeCalls) && !late {
+	if n < int64(a.options.ProbeCalls) && now-a.began <= patience {
 		return
 	}
 	switch {
-	case n >= minSamples, n > 0 && a.baseline == 0:
-		a.baseline = a.median()
+	case n > 0 && a.baseline == 0, n >= minSamples:
+		a.remember(a.median())
 	case a.baseline == 0: // no call yet: go on, there is nothing to go by
 		a.began = now
 		return
@@ -227,11 +233,28 @@ func (a *Adaptive) measured(now time.Duration, n int64) {
 	// Many limits that began together must not measure together.
 	a.dice = a.dice*6364136223846793005 + 1442695040888963407
 	jitter := 0.85 + 0.3*float64(a.dice>>40)/(1<<24)
-	a.measure = now + time.Duration(float64(a.options.Interval)*jitter)
+	// The first ones follow each other closely, until they are good together.
+	interval := a.options.Interval >> max(trusted-a.times, 0)
+	a.measure = now + time.Duration(float64(interval)*jitter)
 }
 
 // patience is how long measuring takes at most.
 const patience = 5 * time.Second
+
+// remember takes the mean of the baseline and what was measured, in which the
+// last few have the same weight: the median of some dozens of calls alone is off
+// by a seventh. A side that has become another one is believed at once.
+func (a *Adaptive) remember(measured float64) {
+	if measured > 2*a.baseline || measured < a.baseline/2 {
+		a.baseline, a.times = measured, 1
+		return
+	}
+	a.times = min(a.times+1, trusted)
+	a.baseline += (measured - a.baseline) / float64(a.times)
+}
+
+// trusted is how many measurements make a baseline.
+const trusted = 4
 
 func (a *Adaptive) clear() {
 	a.count.Store(0)
