@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -23,6 +24,8 @@ type Store struct {
 	ended  chan struct{}
 	close  sync.Once
 	err    error // of closing
+
+	spoiled atomic.Pointer[error] // set when bbolt can not go on with the file
 }
 
 // The file has operations by ID, and their ends by time and ID. Both names
@@ -55,7 +58,7 @@ func Open(o Options) (*Store, error) {
 		db: db, epoch: idempotency.NewToken(),
 		writes: make(chan *write), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
-	err = guarded(func() error {
+	err = s.guarded(func() error {
 		return db.Update(func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucketIfNotExists(operations)
 			if err == nil {
@@ -77,7 +80,7 @@ func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (e idempotency.E
 	if err := ctx.Err(); err != nil {
 		return e, err
 	}
-	err = guarded(func() error {
+	err = s.guarded(func() error {
 		return s.db.View(func(tx *bbolt.Tx) (err error) {
 			now := time.Now()
 			if r, known, err := load(tx, c.ID, now); err != nil || known {
@@ -177,11 +180,16 @@ func (s *Store) Abandon(ctx context.Context, id idempotency.ID, t idempotency.To
 }
 
 // Close ends what is being written, and closes the file. Later calls get
-// [idempotency.ErrClosed].
+// [idempotency.ErrClosed]. A file that was spoiled while it was open stays open
+// until the program ends.
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		close(s.stop)
 		<-s.ended
+		if spoiled := s.spoiled.Load(); spoiled != nil {
+			s.err = *spoiled // the file stays open: bbolt could not close it
+			return
+		}
 		s.err = s.db.Close() // waits for readers
 	})
 	return s.err

@@ -20,14 +20,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
-	var path string
+	var s *bolt.Store
 	idempotencytest.Run(t, idempotencytest.Harness{
 		Open: func(t *testing.T) idempotency.Store {
-			path = filepath.Join(t.TempDir(), "store")
-			return open(t, bolt.Options{Path: path, NoSync: true})
+			s = open(t, bolt.Options{Path: filepath.Join(t.TempDir(), "store"), NoSync: true})
+			return s
 		},
 		Advance: func(_ *testing.T, d time.Duration) { <-time.After(d) },
 		Within:  synctest.Test,
+		Corrupt: func(t *testing.T, id idempotency.ID) { check(t, s.Spoil(id)) },
 	})
 }
 

@@ -82,7 +82,7 @@ func (s *Store) more(batch []*write) []*write {
 // tried alone: one that is too large must not stop the others.
 func (s *Store) commit(batch []*write) {
 	answers := make([]error, len(batch))
-	err := guarded(func() error {
+	err := s.guarded(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
 			now := time.Now()
 			if err := forget(tx, now); err != nil {
@@ -186,12 +186,17 @@ func expiryKey(id idempotency.ID, at time.Time) []byte {
 
 // guarded runs what touches the file. bbolt panics when pages make no sense, and
 // the system raises a fault when a mapped file has become shorter: both are
-// trouble with this file, and no reason to end the program.
-func guarded(touch func() error) (err error) {
+// trouble with this file, and no reason to end the program. bbolt may then hold
+// its locks for ever, so nobody asks it again.
+func (s *Store) guarded(touch func() error) (err error) {
+	if spoiled := s.spoiled.Load(); spoiled != nil {
+		return *spoiled
+	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", idempotency.ErrCorrupt, p)
+			err = fmt.Errorf("%w: the file is spoiled: %v", idempotency.ErrCorrupt, p)
+			s.spoiled.Store(&err)
 		}
 	}()
 	err = touch()
