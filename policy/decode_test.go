@@ -149,6 +149,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(all)
 	f.Add([]byte(`{"timeout":{"perTry":"off"},"retry":{"methods":["/a.B/*"]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := DecodeDocuments(data, "fuzz"); err != nil {
+			wellPlaced(t, data, err)
+		}
 		s, err := Decode(data, "fuzz")
 		if err != nil {
 			wellPlaced(t, data, err)
@@ -195,14 +198,17 @@ func testDocuments(tb testing.TB, folder string) map[string][]byte {
 	docs := make(map[string][]byte)
 	for _, ending := range []string{"*.json", "*.yaml"} {
 		found, err := filepath.Glob(filepath.Join("testdata", folder, ending))
-		if err != nil || len(found) == 0 {
-			tb.Fatalf("no documents: %v", err)
+		if err != nil {
+			tb.Fatal(err)
 		}
 		for _, path := range found {
 			if docs[path], err = os.ReadFile(path); err != nil {
 				tb.Fatal(err)
 			}
 		}
+	}
+	if len(docs) == 0 {
+		tb.Fatalf("no documents in %s", folder)
 	}
 	return docs
 }

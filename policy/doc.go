@@ -12,9 +12,17 @@
 //	  "retry": {"attempts": 2, "methods": ["/stock.v1.Stock/Get"]}
 //	}
 //
+// or, in YAML,
+//
+//	timeout: {total: 2s}
+//	retry: {attempts: 2, methods: [/stock.v1.Stock/Get]}
+//
 // Durations are strings with a unit. Where a thing can be switched off, a
 // negative value does it; durations also say "off". Every field is listed in
-// docs/policy.md.
+// docs/policy.md, and docs/policy.schema.json is for editors.
+//
+// A [File] holds the policies of several services ([Documents]) and is followed
+// while it changes.
 //
 // The package does nothing but read and compare: it starts no goroutine and
 // keeps no state. Its values may be shared freely as long as nobody changes

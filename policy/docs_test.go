@@ -45,6 +45,26 @@ retry:
 - Unknown and repeated fields are mistakes. A document with a mistake is refused
   as a whole, with a list of all of them, each with its line and column.
 - 512 KiB and 32 levels of nesting are the most.
+
+Editors check and complete documents by the schema
+[policy.schema.json](policy.schema.json): let a field "$schema" at the top say
+where it is, or in YAML a first line
+` + "`# yaml-language-server: $schema=…`" + `. The schema knows the form alone;
+what is accepted is decided when a document is read, and go test can do that
+with policy.Decode.
+
+A file for several services ([policy-file.schema.json](policy-file.schema.json))
+holds a policy for all, and one for each by its logical name. It is followed
+while it is in use. A change with a mistake anywhere is refused as a whole.
+
+` + "```yaml" + `
+$schema: ` + schemaBase + `policy-file.schema.json
+defaults:
+  timeout: {total: 2s}
+services:
+  stock:
+    limits: {concurrency: 200}
+` + "```" + `
 `
 	docsTail = `
 ## The built-in default

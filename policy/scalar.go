@@ -123,6 +123,7 @@ func mismatch(n node, want string) string {
 		default:
 			is += ambiguous
 		}
+	default: // as it is spelled
 	}
 	return fmt.Sprintf("is %s: must be %s", is, want)
 }

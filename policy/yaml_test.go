@@ -98,6 +98,7 @@ func written(t *rapid.T, n node) *yaml.Node {
 		y.Style = rapid.SampledFrom([]yaml.Style{
 			0, yaml.DoubleQuotedStyle, yaml.SingleQuotedStyle, yaml.LiteralStyle, yaml.FoldedStyle,
 		}).Draw(t, "text")
+	default: // written as it is spelled
 	}
 	return y
 }
