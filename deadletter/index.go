@@ -33,6 +33,9 @@ func (x *Index) Find(id string) (Letter, bool) {
 	return *l, true
 }
 
+// IDs returns the IDs of all letters, in order.
+func (x *Index) IDs() []string { return slices.Clone(x.order) }
+
 // Check says whether the letter may be changed by who holds this copy of it:
 // nil, [ErrNotFound] or [ErrStale].
 func (x *Index) Check(l Letter) error {
