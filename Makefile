@@ -96,6 +96,10 @@ demo: ## Programs that find each other in a real Consul, and two that are killed
 bench: ## Time and allocations of a call, beside the same call without the mesh
 	go test -run '^$$' -bench . -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) $(BENCH)
 
+.PHONY: sim
+sim: ## What balancing, limits, budgets and hedges promise, in SEEDS simulated worlds each (default 100)
+	go test -count=1 -run '^TestClaims$$' -v ./internal/sim -seeds $(or $(SEEDS),100) | grep -v '^ *[=-]'
+
 # Both sides run here and now: numbers from another machine or day mean nothing.
 .PHONY: bench-diff
 bench-diff: COUNT = 6

@@ -58,6 +58,7 @@ var rooms = map[string]room{
 	"idempotency/bolt":            {floor: 2, may: []string{"idempotency"}},
 	"idempotency/idempotencytest": {floor: 2, may: []string{"idempotency"}},
 	"internal/consultest/build":   {floor: 2, may: []string{"internal/consultest"}},
+	"internal/sim":                {floor: 2}, // tests only
 	"policy":                      {floor: 2, quiet: true, may: []string{"discovery", "balancer", "breaker", "retry", "limit"}},
 
 	// Floor 3: what a service is made of.
