@@ -77,8 +77,8 @@ func open(t *testing.T, o consultest.Options, ids ...string) (*stage, map[string
 	}
 	s.prepare()
 	for _, l := range s.loads {
-		// One call after the other until connections are there: else all calls of
-		// the first moment would dial at once.
+		// One call after the other until policy, instances and connections are there:
+		// how a burst of first calls fares is another question.
 		s.await(20*time.Second, "all answer over "+l.name, func() bool {
 			l.once()
 			return !slices.ContainsFunc(ids, func(id string) bool { return l.from(id) == 0 })
