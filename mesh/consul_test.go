@@ -173,3 +173,9 @@ func TestConsulUnreachableAtStart(t *testing.T) {
 		t.Errorf("Ready: %v", err)
 	}
 }
+
+// shortly is a context for what is known not to come.
+func shortly(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), 100*time.Millisecond)
+}

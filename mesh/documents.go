@@ -30,7 +30,7 @@ func (d *kvDocuments) watch(ctx context.Context, service string, tell func(polic
 			tell(policyUpdate{what: what, unknown: errors.Is(kv.Err, consul.ErrUnreachable)})
 			return
 		}
-		u := policyUpdate{what: what, found: kv.Found}
+		u := policyUpdate{what: what, found: kv.Found, index: kv.Index}
 		layer := policy.Layer{Name: what}
 		if kv.Found {
 			layer.Service, u.err = policy.Decode(kv.Value, what)

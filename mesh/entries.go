@@ -23,7 +23,7 @@ func (e *entries) watch(ctx context.Context, service string, tell func(policyUpd
 		if u.Err != nil {
 			// The source has told the good layers before. A refusal is an answer
 			// too, a silent Consul is none.
-			tell(policyUpdate{what: what, err: u.Err, unknown: errors.Is(u.Err, consul.ErrUnreachable)})
+			tell(policyUpdate{what: what, index: u.Index, err: u.Err, unknown: errors.Is(u.Err, consul.ErrUnreachable)})
 			return
 		}
 		layers := map[slot]policy.Layer{slotEntries: u.Entries, slotSharedConfig: u.Defaults, slotMeta: u.Extension}
@@ -31,6 +31,6 @@ func (e *entries) watch(ctx context.Context, service string, tell func(policyUpd
 		for _, l := range layers {
 			found = found || !reflect.ValueOf(l.Service).IsZero()
 		}
-		tell(policyUpdate{what: what, layers: layers, found: found})
+		tell(policyUpdate{what: what, index: u.Index, layers: layers, found: found})
 	})
 }

@@ -128,6 +128,14 @@ func TestConsulMetaIsPolicy(t *testing.T) {
 	defaults(map[string]string{"innermesh/timeout.total": "150ms"})
 	eventually(t, 10*time.Second, "calls end after 150 ms", func() bool { d := took(); return d > 100*time.Millisecond && d < 400*time.Millisecond })
 	defaults(map[string]string{"innermesh/timeout.total": "fast"})
+	eventually(t, 5*time.Second, "the refusal is explained", func() bool {
+		e, err := m.Explain(t.Context(), request(t, http.MethodGet, "http://"+name+"/", nil))
+		return err == nil && len(e.Refused) == 1 && e.Refused[0].Index > 0 &&
+			strings.Contains(e.String(), `"fast" is not a duration`) && strings.Contains(e.String(), `"150ms"`)
+	})
 	defaults(map[string]string{"innermesh/timeout.total": "500ms"})
 	eventually(t, 5*time.Second, "calls end after 500 ms", func() bool { d := took(); return d > 450*time.Millisecond && d < 1500*time.Millisecond })
+	if e, err := m.Explain(t.Context(), request(t, http.MethodGet, "http://"+name+"/", nil)); err != nil || len(e.Refused) != 0 {
+		t.Errorf("all is well, and still: %v, %v", err, e)
+	}
 }

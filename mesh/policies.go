@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
@@ -42,6 +44,7 @@ type policies struct {
 
 	mu       sync.Mutex
 	shared   [slots]policy.Layer // those of all services
+	refused  map[string]Refusal  // by what was refused, until it is good again
 	heard    map[string]bool     // the shared sources that have spoken
 	followed map[string]*following
 }
@@ -65,6 +68,8 @@ type policyUpdate struct {
 	err error
 	// found is false if the source has nothing, which is no fault.
 	found bool
+	// index is the source's own count of changes, 0 if it has none.
+	index uint64
 	// unknown says that the source could not be asked.
 	unknown bool
 }
@@ -83,7 +88,7 @@ type following struct {
 func newPolicies(o Options, sources []policySource, tel *telemetry.Telemetry, log *slog.Logger) *policies {
 	p := &policies{
 		o: o, sources: sources, tel: tel, log: log,
-		heard: make(map[string]bool), followed: make(map[string]*following),
+		heard: make(map[string]bool), followed: make(map[string]*following), refused: make(map[string]Refusal),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -209,9 +214,8 @@ func (p *policies) take(service string, u policyUpdate) {
 	if err == nil {
 		err = p.put(service, u.layers)
 	}
+	p.note(service, u, err)
 	if err != nil {
-		p.log.Error("policy refused, the last good one stays in force", "document", u.what, "error", err)
-		p.tel.ConfigUpdated(service, false)
 		return
 	}
 	var applying sync.WaitGroup
@@ -219,10 +223,36 @@ func (p *policies) take(service string, u policyUpdate) {
 		applying.Go(func() { p.apply(f) })
 	}
 	applying.Wait()
-	if u.found {
-		p.log.Info("policy applied", "document", u.what)
+}
+
+// note tells how a change was taken.
+func (p *policies) note(service string, u policyUpdate, err error) {
+	p.mu.Lock()
+	delete(p.refused, u.what)
+	if err != nil {
+		p.refused[u.what] = Refusal{Document: u.what, Index: u.index, At: time.Now(), Err: err, service: service}
 	}
-	p.tel.ConfigUpdated(service, true)
+	p.mu.Unlock()
+	switch {
+	case err != nil:
+		p.log.Error("policy refused, the last good one stays in force", "document", u.what, "index", u.index, "error", err)
+	case u.found:
+		p.log.Info("policy applied", "document", u.what, "index", u.index)
+	}
+	p.tel.ConfigUpdated(service, err == nil)
+}
+
+// refusals lists what was refused that concerns a service.
+func (p *policies) refusals(service string) []Refusal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []Refusal
+	for _, what := range slices.Sorted(maps.Keys(p.refused)) {
+		if r := p.refused[what]; r.service == "" || r.service == service {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // put replaces layers unless what would then be in force is invalid: a document

@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/innermesh/innermesh/breaker"
 	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/mono"
 )
 
 // Status is a cluster as it stands, for people and tests.
@@ -25,11 +27,13 @@ type InstanceStatus struct {
 	// Breaker is the state of the instance's circuit breaker, closed if it has
 	// none.
 	Breaker breaker.State
+	// Out says why the instance is not picked now, empty if it may be.
+	Out string
 }
 
 // Status describes the cluster now.
 func (c *Cluster) Status() Status {
-	s := Status{Error: c.View().Error()}
+	s, now := Status{Error: c.View().Error()}, mono.Now()
 	for _, m := range c.sorted() {
 		i := InstanceStatus{
 			Instance: m.Instance(), Inflight: m.load.Inflight(),
@@ -39,7 +43,27 @@ func (c *Cluster) Status() Status {
 		if guard := m.guard.Load(); guard != nil {
 			i.Breaker, _ = guard.State()
 		}
+		i.Out = m.out(now)
 		s.Instances = append(s.Instances, i)
 	}
 	return s
+}
+
+// out says why the member is not picked now.
+func (m *Member) out(now time.Duration) string {
+	left := func(by door) time.Duration {
+		return max(time.Duration(m.shut[by].Load())-now, 0).Round(time.Millisecond)
+	}
+	switch health := m.Instance().Health; {
+	case health == discovery.Critical:
+		return "its health is critical"
+	case health == discovery.Warning && m.Cluster.Target.OnlyPassing:
+		return "its health is warning, and only passing ones are wanted"
+	case left(byEjection) > 0:
+		return fmt.Sprintf("ejected for another %v", left(byEjection))
+	case left(byBreaker) > 0:
+		return fmt.Sprintf("circuit open for another %v", left(byBreaker))
+	default:
+		return ""
+	}
 }

@@ -1,7 +1,6 @@
 package httpadapter
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -26,10 +24,10 @@ import (
 type exchange struct {
 	outbound.Flight
 
+	facts
 	t       *Transport
-	req     *http.Request // the caller's, never changed
-	url     url.URL       // of the attempt
-	header  http.Header   // the caller's, until something is added
+	url     url.URL     // of the attempt
+	header  http.Header // the caller's, until something is added
 	cloned  bool
 	cookie  *http.Cookie // made up for the caller, to find the instance again
 	body    *replay
@@ -38,7 +36,7 @@ type exchange struct {
 
 // describe states the facts of a request.
 func (t *Transport) describe(req *http.Request, service string) *exchange {
-	x := &exchange{t: t, req: req, url: *req.URL, header: req.Header}
+	x := &exchange{facts: facts{req}, t: t, url: *req.URL, header: req.Header}
 	x.Service = service
 	x.Protocol = call.HTTP
 	x.Method = req.Method
@@ -50,28 +48,6 @@ func (t *Transport) describe(req *http.Request, service string) *exchange {
 	x.body = newReplay(req)
 	x.Replayable = true
 	return x
-}
-
-// Line implements [route.Request].
-func (x *exchange) Line() (method, path string) {
-	return x.Method, cmp.Or(x.req.URL.EscapedPath(), "/")
-}
-
-// HeaderValue implements [route.Request].
-func (x *exchange) HeaderValue(name route.Name) (value string, ok bool) {
-	if name.Lower == "host" || name.Lower == ":authority" {
-		return cmp.Or(x.req.Host, x.req.URL.Host), true
-	}
-	values := x.req.Header[name.Canonical]
-	if len(values) == 1 {
-		return values[0], true
-	}
-	return strings.Join(values, ","), len(values) > 0
-}
-
-// QueryValue implements [route.Request].
-func (x *exchange) QueryValue(name string) (value string, ok bool) {
-	return route.QueryValue(x.req.URL.RawQuery, name)
 }
 
 // idempotent is RFC 9110, section 9.2.2.

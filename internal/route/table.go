@@ -76,7 +76,7 @@ func Compile(service string, p policy.Effective) (*Table, error) {
 
 // rest is the route of calls that no other fits: to the service itself.
 func rest(service string, p policy.Effective, number int) *Route {
-	r := &Route{Number: number, Policy: p, whole: 1}
+	r := &Route{Number: number, Policy: p, whole: whole}
 	if number > 0 {
 		r.Name = "default"
 	}
@@ -144,6 +144,9 @@ func resolve(service string, p policy.Effective, path string, t policy.Target) T
 	}
 	return out
 }
+
+// Whole is the sum of the legs' weights.
+func (r *Route) Whole() int { return int(r.whole) }
 
 // Routes returns all routes in the order they are tried. Read only.
 func (t *Table) Routes() []*Route { return t.routes }

@@ -115,10 +115,23 @@ func (d *Destination) Choice(info balancer.Info) (fresh, open bool) {
 // not take goes to the next one. On a leg of a split, an attempt that is not the
 // first leaves the tiers out that were tried.
 func (d *Destination) tier(info balancer.Info) int {
-	var shares [maxTiers]int
-	rest, sum := full, 0
-	tiers := d.tiers[:min(len(d.tiers), maxTiers)]
-	for i, c := range tiers {
+	shares, sum := d.shares(info)
+	if shares[0] == full || sum == 0 {
+		return 0
+	}
+	at := rand.IntN(sum)
+	for i, share := range shares {
+		if at -= share; at < 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+// shares are how much each tier gets, and how much that is together.
+func (d *Destination) shares(info balancer.Info) (shares [maxTiers]int, sum int) {
+	rest := full
+	for i, c := range d.tiers[:min(len(d.tiers), maxTiers)] {
 		if d.Split && d.tried(c, info) {
 			continue
 		}
@@ -126,16 +139,21 @@ func (d *Destination) tier(info balancer.Info) int {
 		rest -= shares[i]
 		sum += shares[i]
 	}
-	if shares[0] == full || sum == 0 {
-		return 0
+	return shares, sum
+}
+
+// Shares tells the parts of the leg's calls that go to each tier now; all are 0
+// if nobody can be called.
+func (d *Destination) Shares(now time.Duration) []float64 {
+	if len(d.tiers) == 1 {
+		return []float64{1}
 	}
-	at := rand.IntN(sum)
-	for i := range tiers {
-		if at -= shares[i]; at < 0 {
-			return i
-		}
+	shares, sum := d.shares(balancer.Info{Now: now})
+	parts := make([]float64, len(d.tiers))
+	for i := range parts {
+		parts[i] = float64(shares[i]) / float64(max(sum, 1))
 	}
-	return 0
+	return parts
 }
 
 const (

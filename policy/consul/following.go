@@ -163,7 +163,7 @@ func (f *following) report() {
 	}
 	if err := f.wrong(); err != nil && (f.told.Err == nil || f.told.Err.Error() != err.Error()) {
 		f.told.Err = err
-		f.tell(Update{Err: err})
+		f.tell(Update{Index: f.now().Index, Err: err})
 	}
 }
 

@@ -49,7 +49,8 @@ type Update struct {
 	Defaults policy.Layer
 	// Extension is the policy in the Meta of the service's service-defaults.
 	Extension policy.Layer
-	// Index is Consul's, of the latest answer that the layers are made of.
+	// Index is Consul's, of the latest answer that the layers, or the error, are
+	// made of.
 	Index uint64
 	// Err is all that is wrong now, joined: Consul can not be asked, or what it
 	// was told can not be obeyed. The layers are empty then, and those told before
