@@ -141,7 +141,12 @@ func (g *Guard) Enter(ctx context.Context, r Request) (*Turn, error) {
 
 // claim asks the store until it has an answer other than Running.
 func (g *Guard) claim(ctx context.Context, c Claim) (entry Entry, err error) {
-	var late <-chan time.Time
+	var late *time.Timer
+	defer func() {
+		if late != nil {
+			late.Stop()
+		}
+	}()
 	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
 		err := g.ask(ctx, func(ctx context.Context) (err error) {
 			entry, err = g.o.Store.Begin(ctx, c)
@@ -155,15 +160,13 @@ func (g *Guard) claim(ctx context.Context, c Claim) (entry Entry, err error) {
 		}
 		if late == nil {
 			g.stats.waited.Add(1)
-			timer := time.NewTimer(g.o.Wait)
-			defer timer.Stop()
-			late = timer.C
+			late = time.NewTimer(g.o.Wait)
 		}
 		poll := time.NewTimer(pause)
 		select {
 		case <-g.running.end(c.ID): // of this process; for others there is the poll
 		case <-poll.C:
-		case <-late:
+		case <-late.C:
 			poll.Stop()
 			return entry, fmt.Errorf("%w, and was not done within %v", ErrRunning, g.o.Wait)
 		case <-ctx.Done():
@@ -202,7 +205,7 @@ func (g *Guard) first(ctx context.Context, r Request, c Claim, entry Entry) (*Tu
 	if g.o.Lapsed == Rerun {
 		return t, nil
 	}
-	t.keep(Outcome{Missing: MissingAll}) // so that those after us need not find out again
+	_ = t.keep(Outcome{Missing: MissingAll}) // so that those after us need not find out again
 	return nil, ErrLapsed
 }
 
@@ -232,7 +235,7 @@ func (g *Guard) ask(ctx context.Context, question func(context.Context) error) e
 	bounded, cancel := context.WithTimeoutCause(ctx, g.o.StoreTimeout, errSlow)
 	defer cancel()
 	err := question(bounded)
-	if err != nil && context.Cause(bounded) == errSlow {
+	if err != nil && errors.Is(context.Cause(bounded), errSlow) {
 		err = fmt.Errorf("%w within %v: %w", errSlow, g.o.StoreTimeout, err)
 	}
 	if err == nil || ctx.Err() == nil { // a caller who has gone says nothing about the store

@@ -226,8 +226,8 @@ func TestTroubleWithTheStore(t *testing.T) {
 	}{
 		"down, closed":    {down, false, "idempotency store fails"},
 		"down, open":      {down, true, "idempotency store fails"},
-		"full, closed":    {full, false, "idempotency store is full"},
-		"full, open":      {full, true, "idempotency store is full"},
+		"full, closed":    {full, false, "is full"},
+		"full, open":      {full, true, "is full"},
 		"corrupt, closed": {spoiled, false, "can not be read"},
 		"corrupt, open":   {spoiled, true, "can not be read"},
 	} {

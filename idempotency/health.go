@@ -65,20 +65,20 @@ func (h *health) heard(err error) {
 	now := time.Now()
 	switch {
 	case errors.Is(err, ErrFull):
-		h.trouble(&h.full, now, "idempotency store is full", err)
+		h.trouble(&h.full, now, err)
 	case errors.Is(err, ErrCorrupt):
-		h.trouble(&h.corrupt, now, "idempotency store has records that can not be read", err)
+		h.trouble(&h.corrupt, now, err)
 	case err != nil && !errors.Is(err, ErrLost):
 		if h.failures++; h.failures >= restAfter {
 			h.next = now.Add(restFor)
 		}
-		h.trouble(&h.down, now, "idempotency store fails", err)
+		h.trouble(&h.down, now, err)
 		return // the rest is an answer
 	}
 	h.failures = 0
-	h.relief(&h.down, "idempotency store works again")
+	h.relief(&h.down, "down")
 	if err == nil {
-		h.relief(&h.full, "idempotency store has room again")
+		h.relief(&h.full, "full")
 	}
 	// A record that can be read says nothing about those that can not.
 	h.bad.Store(h.full.now || h.down.now)
@@ -90,7 +90,7 @@ type news struct {
 	at        time.Time
 }
 
-func (h *health) trouble(n *news, now time.Time, message string, err error) {
+func (h *health) trouble(n *news, now time.Time, err error) {
 	h.bad.Store(true)
 	fresh := !n.now && (n.at.IsZero() || now.Sub(n.at) >= tellEvery)
 	n.now = true
@@ -102,12 +102,12 @@ func (h *health) trouble(n *news, now time.Time, message string, err error) {
 	if h.open {
 		requests = "carried out unguarded"
 	}
-	h.log.LogAttrs(context.Background(), slog.LevelWarn, message, slog.Any("error", err), slog.String("requests", requests))
+	h.log.LogAttrs(context.Background(), slog.LevelWarn, "idempotency store fails", slog.Any("error", err), slog.String("requests", requests))
 }
 
-func (h *health) relief(n *news, message string) {
+func (h *health) relief(n *news, was string) {
 	if n.told {
-		h.log.LogAttrs(context.Background(), slog.LevelInfo, message)
+		h.log.LogAttrs(context.Background(), slog.LevelInfo, "idempotency store works again", slog.String("was", was))
 	}
 	n.now, n.told = false, false
 }

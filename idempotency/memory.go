@@ -244,15 +244,16 @@ func (m *Memory) expireAt(e *memoryEntry, at time.Time) {
 type expiryHeap []*memoryEntry
 
 // Len implements [heap.Interface].
-func (h expiryHeap) Len() int { return len(h) }
+func (h *expiryHeap) Len() int { return len(*h) }
 
 // Less implements [heap.Interface].
-func (h expiryHeap) Less(i, j int) bool { return h[i].expires.Before(h[j].expires) }
+func (h *expiryHeap) Less(i, j int) bool { return (*h)[i].expires.Before((*h)[j].expires) }
 
 // Swap implements [heap.Interface].
-func (h expiryHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+func (h *expiryHeap) Swap(i, j int) {
+	all := *h
+	all[i], all[j] = all[j], all[i]
+	all[i].index, all[j].index = i, j
 }
 
 // Push implements [heap.Interface].

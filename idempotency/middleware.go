@@ -131,7 +131,7 @@ type watched struct {
 // Read implements [io.Reader].
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
-	w.failed = w.failed || err != nil && err != io.EOF //nolint:errorlint // readers return it bare
+	w.failed = w.failed || err != nil && err != io.EOF
 	return n, err
 }
 

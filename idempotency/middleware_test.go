@@ -27,11 +27,10 @@ import (
 // shop is a guarded handler and how often it ran.
 type shop struct {
 	*testing.T
-
-	guard *idempotency.Guard
 	http.Handler
 
-	runs atomic.Int32
+	guard *idempotency.Guard
+	runs  atomic.Int32
 }
 
 func open(t *testing.T, o idempotency.Options, handle http.HandlerFunc) *shop {
@@ -300,7 +299,7 @@ func TestRepeatWaitsForTheFirst(t *testing.T) {
 		replayed := 0
 		for range 5 {
 			res := <-answers
-			if res.StatusCode != 201 {
+			if res.StatusCode != http.StatusCreated {
 				t.Errorf("got %d", res.StatusCode)
 			}
 			if res.Header.Get(idempotency.ReplayedHeader) != "" {
@@ -354,7 +353,7 @@ func TestRepeatIsToldThatTheFirstRuns(t *testing.T) {
 				if took := time.Since(start); took != c.after {
 					t.Errorf("after %v, want %v", took, c.after)
 				}
-				if res := <-first; res.StatusCode != 201 {
+				if res := <-first; res.StatusCode != http.StatusCreated {
 					t.Errorf("the first got %d", res.StatusCode)
 				}
 				s.ran(1)
@@ -436,7 +435,7 @@ func TestHeaders(t *testing.T) {
 	n := 0
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n++
-		w.Header().Set("X-Request-Id", []string{"", "first", "second"}[n])
+		w.Header().Set("X-Request-ID", []string{"", "first", "second"}[n])
 		w.Header().Set("X-Changed", "outside")
 		w.Header().Set("X-Removed", "outside")
 		guarded.ServeHTTP(w, r)
@@ -444,7 +443,7 @@ func TestHeaders(t *testing.T) {
 	first := s.want(post("k", ""), 202, false, "ok")
 	for k, want := range map[string]string{
 		"X-Handler": "1", "X-Changed": "by the handler", "X-Removed": "", "X-Hop": "1", "Date": "then",
-		"X-Late": "", "X-Request-Id": "first",
+		"X-Late": "", "X-Request-ID": "first",
 	} {
 		if got := first.Header.Get(k); got != want {
 			t.Errorf("first: %s is %q, want %q", k, got, want)
@@ -456,7 +455,7 @@ func TestHeaders(t *testing.T) {
 	repeat := s.want(post("k", ""), 202, true, "ok")
 	for k, want := range map[string]string{
 		"X-Handler": "1", "X-Changed": "by the handler", "X-Hop": "", "Connection": "", "Date": "", "Trailer": "",
-		"X-Late": "", "X-Request-Id": "second",
+		"X-Late": "", "X-Request-ID": "second",
 	} {
 		if got := repeat.Header.Get(k); got != want {
 			t.Errorf("repeat: %s is %q, want %q", k, got, want)
@@ -523,7 +522,7 @@ func TestHijackedIsNotGuarded(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n")
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || res.StatusCode != 204 {
+		if err != nil || res.StatusCode != http.StatusNoContent {
 			t.Fatalf("got %v, %v", res, err)
 		}
 		conn.Close()

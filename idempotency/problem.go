@@ -60,7 +60,7 @@ func (g *Guard) refuse(w http.ResponseWriter, err error) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the client may have left
+	_ = json.NewEncoder(w).Encode(p) //nolint:errchkjson // the client may have left
 }
 
 // seconds rounds up, as 0 would mean at once.

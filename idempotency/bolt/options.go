@@ -30,15 +30,14 @@ const minBytes = 1 << 20
 // Validate names every field that is out of range.
 func (o Options) Validate() error {
 	var faults []error
-	if o.Path == "" {
-		faults = append(faults, errors.New("Path is empty: it is required"))
+	fault := func(bad bool, field string, value any, rule string) {
+		if bad {
+			faults = append(faults, fmt.Errorf("%s is %v: %s", field, value, rule))
+		}
 	}
-	if o.MaxBytes != 0 && o.MaxBytes < minBytes {
-		faults = append(faults, fmt.Errorf("MaxBytes is %d: must be %d at least", o.MaxBytes, minBytes))
-	}
-	if o.OpenTimeout < 0 {
-		faults = append(faults, fmt.Errorf("OpenTimeout is %v: must not be negative", o.OpenTimeout))
-	}
+	fault(o.Path == "", "Path", `""`, "it is required")
+	fault(o.MaxBytes != 0 && o.MaxBytes < minBytes, "MaxBytes", o.MaxBytes, fmt.Sprintf("must be %d at least", minBytes))
+	fault(o.OpenTimeout < 0, "OpenTimeout", o.OpenTimeout, "must not be negative")
 	return errors.Join(faults...)
 }
 

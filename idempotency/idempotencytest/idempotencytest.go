@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -100,9 +101,9 @@ func Outcome() idempotency.Outcome {
 	}
 }
 
-func (t *suite) claim(id idempotency.ID, print string) idempotency.Claim {
+func (t *suite) claim(id idempotency.ID, request string) idempotency.Claim {
 	return idempotency.Claim{
-		ID: id, Fingerprint: idempotency.NewHash(print).Sum(), Token: idempotency.NewToken(), Lease: Lease, TTL: TTL,
+		ID: id, Fingerprint: idempotency.NewHash(request).Sum(), Token: idempotency.NewToken(), Lease: Lease, TTL: TTL,
 	}
 }
 
@@ -303,7 +304,7 @@ func (t *suite) crowd() {
 	var firsts, dones atomic.Int32
 	var crowd sync.WaitGroup
 	for op := range operations {
-		id := Name(t.T, fmt.Sprint(op))
+		id := Name(t.T, strconv.Itoa(op))
 		for range claimants {
 			crowd.Go(func() {
 				c := t.claim(id, "same")

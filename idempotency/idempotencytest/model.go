@@ -97,7 +97,9 @@ func (t *suite) model() {
 				expect(r, "abandon", t.s.Abandon(t.Context(), c.ID, c.Token), lost)
 			},
 			"advance": func(r *rapid.T) {
-				d := rapid.SampledFrom([]time.Duration{modelLease / 2, modelLease + time.Millisecond, modelTTL/2 + time.Millisecond, modelTTL + time.Millisecond}).Draw(r, "d")
+				d := rapid.SampledFrom([]time.Duration{
+					modelLease / 2, modelLease + time.Millisecond, modelTTL/2 + time.Millisecond, modelTTL + time.Millisecond,
+				}).Draw(r, "d")
 				m.advance(d)
 				t.h.Advance(t.T, d)
 			},

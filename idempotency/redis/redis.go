@@ -29,7 +29,7 @@ func (o Options) Validate() error {
 	var timed bool
 	switch c := o.Client.(type) {
 	case nil:
-		return errors.New("Client is nil: it is required")
+		return errors.New("no Client: it is required")
 	case *goredis.Client:
 		timed = c.Options().ContextTimeoutEnabled
 	case *goredis.ClusterClient:
@@ -40,7 +40,7 @@ func (o Options) Validate() error {
 		timed = true
 	}
 	if !timed {
-		return errors.New("Client does not keep the time of a context: make it with ContextTimeoutEnabled")
+		return errors.New("the Client does not keep the time of a context: make it with ContextTimeoutEnabled")
 	}
 	return nil
 }
@@ -72,6 +72,7 @@ func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Ent
 		if err := e.Outcome.UnmarshalBinary([]byte(answer.outcome)); err != nil {
 			return idempotency.Entry{}, fmt.Errorf("idempotency redis: begin: %w", err)
 		}
+	default:
 	}
 	return e, nil
 }

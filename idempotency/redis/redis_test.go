@@ -153,7 +153,7 @@ func TestManyMachines(t *testing.T) {
 func TestBadOptions(t *testing.T) {
 	c := goredis.NewClient(&goredis.Options{})
 	defer c.Close()
-	for want, o := range map[string]redis.Options{"Client is nil": {}, "ContextTimeoutEnabled": {Client: c}} {
+	for want, o := range map[string]redis.Options{"no Client": {}, "ContextTimeoutEnabled": {Client: c}} {
 		if _, err := redis.New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}

@@ -109,7 +109,7 @@ func (s *idempotentServer) enter(ctx context.Context, method, key string, req an
 // refuse gives a refusal its status. Where it helps to come again it says when,
 // as gRFC A6 has it.
 func (s *idempotentServer) refuse(ctx context.Context, err error) error {
-	st, later := refusal(err)
+	later, st := refusal(err)
 	if later {
 		after := s.o.Guard.Options().RetryAfter.Milliseconds()
 		_ = grpc.SetTrailer(ctx, metadata.Pairs(pushbackTrailer, strconv.FormatInt(after, 10))) // the status counts
@@ -120,18 +120,19 @@ func (s *idempotentServer) refuse(ctx context.Context, err error) error {
 // pushbackTrailer is the trailer by which a server says when to come again.
 const pushbackTrailer = "grpc-retry-pushback-ms"
 
-func refusal(err error) (st error, later bool) {
+// refusal returns the status of a refusal, and whether it helps to come again.
+func refusal(err error) (later bool, st error) {
 	switch {
 	case errors.Is(err, idempotency.ErrNoKey), errors.Is(err, idempotency.ErrKey), errors.Is(err, idempotency.ErrMismatch):
-		return status.Error(codes.InvalidArgument, err.Error()), false
+		return false, status.Error(codes.InvalidArgument, err.Error())
 	case errors.Is(err, idempotency.ErrRunning):
-		return status.Error(codes.Aborted, err.Error()), true
+		return true, status.Error(codes.Aborted, err.Error())
 	case errors.Is(err, idempotency.ErrNotKept), errors.Is(err, idempotency.ErrLapsed):
-		return status.Error(codes.FailedPrecondition, err.Error()), false
+		return false, status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, idempotency.ErrStore): // why is not the caller's to know
-		return status.Error(codes.Unavailable, idempotency.ErrStore.Error()), true
+		return true, status.Error(codes.Unavailable, idempotency.ErrStore.Error())
 	default:
-		return err, false
+		return false, err
 	}
 }
 

@@ -103,10 +103,7 @@ type asked struct {
 func (a asked) replayed() bool { return len(a.header.Get(idempotency.ReplayedMetadata)) == 1 }
 
 func keyed(ctx context.Context, keys ...string) context.Context {
-	for _, k := range keys {
-		ctx = metadata.AppendToOutgoingContext(ctx, idempotency.Metadata, k)
-	}
-	return ctx
+	return metadata.NewOutgoingContext(ctx, metadata.MD{idempotency.Metadata: keys})
 }
 
 func (c *callee) unary(ctx context.Context, user string) (a asked) {
