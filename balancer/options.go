@@ -60,6 +60,9 @@ type Options struct {
 	// RingSize is how many points the ring of [RingHash] has at least; more of
 	// them share more evenly. Default 256 a member, at most 8388608.
 	RingSize int
+	// MaxRingSize is how many points it has at most, though always one a member.
+	// It wins over all that asks for more. Default and most: 8388608.
+	MaxRingSize int
 	// TableSize is the size of the table of [Maglev], a prime number; all clients
 	// must have the same. When one of n members leaves, a table of 65537 moves
 	// up to 1.2/n of the keys as long as there are no more than 40 members, one
@@ -97,6 +100,8 @@ func (o Options) Validate() error {
 	fault(o.Choices != 0 && (o.Choices < 2 || o.Choices > 100), "Choices", o.Choices, "must be 2 to 100")
 	fault(o.Balance != o.Balance || o.Balance > 0 && o.Balance <= 1, "Balance", o.Balance, "must be above 1, or negative for off")
 	fault(o.RingSize < 0 || o.RingSize > maxRing, "RingSize", o.RingSize, fmt.Sprintf("must be 1 to %d", maxRing))
+	fault(o.MaxRingSize < 0 || o.MaxRingSize > maxRing, "MaxRingSize", o.MaxRingSize, fmt.Sprintf("must be 1 to %d", maxRing))
+	fault(o.MaxRingSize > 0 && o.RingSize > o.MaxRingSize, "RingSize", o.RingSize, "must not be above MaxRingSize")
 	fault(o.TableSize != 0 && (o.TableSize > maxTable || !prime(o.TableSize)), "TableSize", o.TableSize,
 		fmt.Sprintf("must be a prime number up to %d", maxTable))
 	return errors.Join(faults...)

@@ -125,8 +125,8 @@ func TestWeightedRoundRobinIsSmooth(t *testing.T) {
 }
 
 func TestOptionsNameEveryFault(t *testing.T) {
-	err := balancer.Options{Policy: "fastest", Choices: 1, Balance: 0.5, RingSize: -1, TableSize: 65536}.Validate()
-	for _, field := range []string{`"fastest"`, "Choices", "Balance", "RingSize", "TableSize"} {
+	err := balancer.Options{Policy: "fastest", Choices: 1, Balance: 0.5, RingSize: -1, MaxRingSize: 8<<20 + 1, TableSize: 65536}.Validate()
+	for _, field := range []string{`"fastest"`, "Choices", "Balance", "RingSize is -1", "MaxRingSize", "TableSize"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}

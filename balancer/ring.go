@@ -74,6 +74,9 @@ func ringScale(o Options, l list) float64 {
 	if o.RingSize > 0 && sum*scale < float64(o.RingSize) {
 		scale = 2 * floor(float64(o.RingSize)/sum)
 	}
+	if most := float64(cmp.Or(o.MaxRingSize, maxRing)); sum*scale > most {
+		scale = floor(most / sum)
+	}
 	return scale
 }
 

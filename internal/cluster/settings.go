@@ -50,7 +50,9 @@ func newSettings(p policy.Effective) *Settings {
 // picker names the algorithms as the balancer does. There a plain round robin
 // knows no weights; where all are the same the weighted one is just that.
 func picker(b policy.Balancer) balancer.Options {
-	o := balancer.Options{Policy: balancer.Policy(b.Policy), Choices: b.Choices, RingSize: b.RingSize}
+	o := balancer.Options{
+		Policy: balancer.Policy(b.Policy), Choices: b.Choices, RingSize: b.RingSize, MaxRingSize: b.MaxRingSize,
+	}
 	if b.Policy == policy.RoundRobin {
 		o.Policy = balancer.WeightedRoundRobin
 	}
