@@ -35,7 +35,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func Encode(l Letter) ([]byte, error) {
 	body := l.Body
 	l.Body = nil
-	facts, err := json.Marshal(plain(l))
+	facts, err := json.Marshal(write(l))
 	if err != nil {
 		return nil, fmt.Errorf("encode letter %s: %w", l.ID, err)
 	}
@@ -86,11 +86,11 @@ func decode(b []byte) (Letter, error) {
 		return Letter{}, fmt.Errorf("decode %d bytes: %w: the checksum is wrong", len(b), ErrCorrupt)
 	}
 	facts := int(binary.BigEndian.Uint32(b[5:]))
-	var p plain
-	if err := json.Unmarshal(b[headLen:headLen+facts], &p); err != nil {
+	var w written
+	if err := json.Unmarshal(b[headLen:headLen+facts], &w); err != nil {
 		return Letter{}, fmt.Errorf("decode %d bytes: %w: %w", len(b), ErrCorrupt, err)
 	}
-	l := Letter(p)
+	l := w.letter()
 	l.Body = nil
 	if body := b[headLen+facts:]; len(body) > 0 {
 		l.Body = append([]byte(nil), body...)
@@ -104,6 +104,3 @@ func decode(b []byte) (Letter, error) {
 func checksum(b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(b[:checksumAt], castagnoli), castagnoli, b[headLen:])
 }
-
-// plain is a letter without its methods.
-type plain Letter

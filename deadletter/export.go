@@ -25,7 +25,7 @@ func Export(ctx context.Context, s Sink, w io.Writer, f Filter) (int, error) {
 			return n, errors.Join(fmt.Errorf("export letters: %w", err), buffered.Flush())
 		}
 		l.Owner, l.LeasedUntil, l.Revision = "", time.Time{}, 0
-		if err := enc.Encode(plain(l)); err != nil {
+		if err := enc.Encode(write(l)); err != nil {
 			return n, fmt.Errorf("export letter %s: %w", l.ID, err)
 		}
 		n++
@@ -83,16 +83,16 @@ func Import(ctx context.Context, s Sink, r io.Reader) (int, error) {
 }
 
 func parseLine(line []byte) (Letter, error) {
-	var p plain
+	var w written
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields() // a field that we drop is a piece of a letter lost
-	if err := dec.Decode(&p); err != nil {
+	if err := dec.Decode(&w); err != nil {
 		return Letter{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Letter{}, fmt.Errorf("%w: more follows on the line", ErrCorrupt)
 	}
-	l := Letter(p)
+	l := w.letter()
 	l.Owner, l.LeasedUntil, l.Revision = "", time.Time{}, 0
 	if err := l.Validate(); err != nil {
 		return Letter{}, fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // State is where a letter stands.
@@ -151,7 +152,13 @@ func (l *Letter) Validate() error {
 		fault(!token(l.Method), "Method", "is %.80q: want an HTTP method", l.Method)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Header)) {
-		fault(!token(name) || slices.ContainsFunc(l.Header[name], unfitForHeader), "Header["+name+"]", "can not be sent as a header")
+		binary := strings.HasSuffix(strings.ToLower(name), "-bin") // gRPC's metadata may be any bytes
+		fault(!token(name) || !binary && slices.ContainsFunc(l.Header[name], unfitForHeader), "Header["+name+"]", "can not be sent as a header")
+	}
+	for field, words := range map[string]map[string]string{"Labels": l.Labels, "Trace": l.Trace} {
+		for k, v := range words {
+			fault(!utf8.ValidString(k) || !utf8.ValidString(v), field, "are not all UTF-8: %.80q", k)
+		}
 	}
 	return errors.Join(faults...)
 }
@@ -243,5 +250,5 @@ func printable(s string) bool {
 }
 
 func unfitForHeader(v string) bool {
-	return strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+	return slices.ContainsFunc([]byte(v), func(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f })
 }

@@ -183,7 +183,7 @@ func (o RequestOptions) trace(req *http.Request) map[string]string {
 	}
 	t := map[string]string{}
 	for name := range from {
-		t[strings.ToLower(name)] = from.Get(name)
+		t[strings.ToLower(name)] = strings.ToValidUTF8(from.Get(name), "")
 	}
 	return t
 }

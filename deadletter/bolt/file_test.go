@@ -117,29 +117,6 @@ func TestFull(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "letters.db"), bolt.Options{})
-	if err := s.Put(t.Context(), deadlettertest.Letter(1)); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, list := s.List(t.Context(), deadletter.Query{})
-	_, claim := s.Claim(t.Context(), deadletter.Claim{Owner: "test", Lease: time.Minute})
-	_, update := s.Update(t.Context(), deadlettertest.Letter(1))
-	for what, err := range map[string]error{
-		"Put": s.Put(t.Context(), deadlettertest.Letter(2)), "List": list, "Claim": claim, "Update": update,
-		"Remove": s.Remove(t.Context(), deadlettertest.Letter(1)),
-	} {
-		if !errors.Is(err, deadletter.ErrClosed) {
-			t.Errorf("%s after Close: %v", what, err)
-		}
-	}
-}
-
 func TestOptions(t *testing.T) {
 	_, err := bolt.Open(filepath.Join(t.TempDir(), "x"), bolt.Options{MaxLetters: -1, MaxSize: -1, LockWait: -1})
 	for _, field := range []string{"MaxLetters", "MaxSize", "LockWait"} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -43,6 +44,7 @@ func Run(t *testing.T, open func(t TB) deadletter.Sink) {
 		"Tend":          tend,
 		"ExportImport":  exportImport,
 		"EndedContexts": endedContexts,
+		"Closed":        closed,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -61,7 +63,7 @@ func Letter(n int) deadletter.Letter {
 // full returns a letter in which every field is set.
 func full(n int) deadletter.Letter {
 	l := Letter(n)
-	l.Header = http.Header{"Content-Type": {"application/json"}, "X-Many": {"a", "b"}}
+	l.Header = http.Header{"Content-Type": {"application/json"}, "X-Many": {"a", "b"}, "X-Latin": {"caf\xe9"}, "x-bin": {"\x00\xff"}}
 	l.Removed = []string{"Authorization"}
 	l.Body = []byte{0, 1, 0xff, '\n'}
 	l.Trace = map[string]string{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -173,7 +175,8 @@ func same(t *testing.T, got, want deadletter.Letter) {
 	got.Revision, want.Revision = 0, 0
 	a, errA := deadletter.Encode(got)
 	b, errB := deadletter.Encode(want)
-	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+	headers := maps.EqualFunc(got.Header, want.Header, slices.Equal[[]string]) // not by what Encode makes of them
+	if errA != nil || errB != nil || !bytes.Equal(a, b) || !headers {
 		t.Errorf("got\n%s\nwant\n%s (%v, %v)", a, b, errA, errB)
 	}
 }
@@ -479,5 +482,26 @@ func endedContexts(t *testing.T, s deadletter.Sink) {
 		"Put": s.Put(ctx, Letter(1)), "List": list, "Claim": claim, "Update": update, "Remove": s.Remove(ctx, Letter(1)),
 	} {
 		wants(t, what, err, context.Canceled)
+	}
+}
+
+func closed(t *testing.T, s deadletter.Sink) {
+	c, ok := s.(interface{ Close() error })
+	if !ok {
+		t.Skip("it can not be closed")
+	}
+	put(t, s, Letter(1))
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, list := s.List(t.Context(), deadletter.Query{})
+	_, claim := s.Claim(t.Context(), deadletter.Claim{Owner: "test", Lease: time.Minute})
+	_, update := s.Update(t.Context(), Letter(1))
+	for what, err := range map[string]error{
+		"Put": s.Put(t.Context(), Letter(2)), "List": list, "Claim": claim, "Update": update, "Remove": s.Remove(t.Context(), Letter(1)),
+	} {
+		wants(t, what+" after Close", err, deadletter.ErrClosed)
 	}
 }

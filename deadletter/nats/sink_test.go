@@ -105,27 +105,6 @@ func TestFull(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
-	needServer(t)
-	s := open(t, shared.connect(t), nats.Options{Bucket: name()})
-	for range 2 {
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, list := s.List(t.Context(), deadletter.Query{})
-	_, claim := s.Claim(t.Context(), deadletter.Claim{Owner: "test", Lease: time.Minute})
-	_, update := s.Update(t.Context(), deadlettertest.Letter(1))
-	for what, err := range map[string]error{
-		"Put": s.Put(t.Context(), deadlettertest.Letter(2)), "List": list, "Claim": claim, "Update": update,
-		"Remove": s.Remove(t.Context(), deadlettertest.Letter(1)),
-	} {
-		if !errors.Is(err, deadletter.ErrClosed) {
-			t.Errorf("%s after Close: %v", what, err)
-		}
-	}
-}
-
 // Two machines work on one bucket: each letter is given to one of them, and what
 // one does the other hears.
 func TestTwoMachines(t *testing.T) {
