@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/innermesh/innermesh/breaker"
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/outbound"
@@ -302,6 +303,43 @@ func TestAnAnswerIsReadOnTheCallersTime(t *testing.T) {
 	}, "a")
 }
 
+// An instance hears of an answer when it is there, not when it was read.
+func TestAnswersAreJudgedAtOnce(t *testing.T) {
+	within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
+		faulty := call.Outcome{Reason: call.Faulty, Sent: call.Answered, Status: 500}
+		var open []*exchange
+		for range policy.Default().Breaker.Failures {
+			x := newExchange(always(faulty))
+			if _, err := outbound.Do(t.Context(), d, &x.Flight, x); err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, x)
+		}
+		if _, err := do(t.Context(), d, newExchange(always(fine))); !errors.Is(err, breaker.ErrOpen) {
+			t.Errorf("got %v, want the breaker open", err)
+		}
+		for _, x := range open {
+			x.End(call.Outcome{})
+		}
+	}, "a")
+}
+
+// A caller who goes away says nothing about the instance.
+func TestCanceledCallIsNotHeldAgainstTheInstance(t *testing.T) {
+	within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
+		for range 3 * policy.Default().Breaker.Failures {
+			ctx, cancel := context.WithCancel(t.Context())
+			_, err := do(ctx, d, newExchange(func(a *outbound.Attempt) call.Outcome {
+				cancel()
+				return hang(a)
+			}))
+			if e, _ := errors.AsType[*call.Error](err); e == nil || e.Reason != call.Canceled || e.Attempts != 1 {
+				t.Fatalf("got %v", err)
+			}
+		}
+	}, "a")
+}
+
 // A stream whose answer breaks goes on with another attempt, and never for longer
 // than is safe.
 func TestAgain(t *testing.T) {
@@ -321,8 +359,13 @@ func TestAgain(t *testing.T) {
 	}
 	within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
 		x := begin(t, d, fine)
+		first := x.Attempt()
+		<-time.After(time.Minute) // a stream may last: the policy's time is not its
 		if n, err := outbound.Again(&x.Flight, x, reset); err != nil || n != 2 || x.asked[0] == x.asked[1] {
 			t.Errorf("got %d, %v on %v, want another attempt elsewhere", n, err, x.asked)
+		}
+		if first.Err() == nil || x.Attempt().Err() != nil {
+			t.Errorf("the first attempt's context: %v, the second's: %v; want only the first ended", first.Err(), x.Attempt().Err())
 		}
 		x.End(call.Outcome{})
 

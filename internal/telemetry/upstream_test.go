@@ -62,7 +62,7 @@ func collected(t *testing.T, reader *sdkmetric.ManualReader) map[string]uint64 {
 func series(name string, set attribute.Set) string {
 	var pairs []string
 	for _, kv := range set.ToSlice() {
-		pairs = append(pairs, string(kv.Key)+"="+kv.Value.Emit())
+		pairs = append(pairs, string(kv.Key)+"="+kv.Value.String())
 	}
 	slices.Sort(pairs)
 	return name + "{" + strings.Join(pairs, ",") + "}"
@@ -199,7 +199,7 @@ func TestSpans(t *testing.T) {
 	} {
 		got := make(map[attribute.Key]string)
 		for _, kv := range ended[i].Attributes() {
-			got[kv.Key] = kv.Value.Emit()
+			got[kv.Key] = kv.Value.String()
 		}
 		for k, v := range want {
 			if got[k] != v {
