@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,9 +15,11 @@ import (
 
 // following is a file that is watched within a test's bubble.
 type following struct {
-	path  string
-	told  []string // the attempts for stock, or the error
-	times []time.Time
+	path string
+
+	mu   sync.Mutex
+	told []string // the attempts for stock, or the error
+	last time.Time
 }
 
 func follow(t *testing.T, content string) *following {
@@ -37,7 +40,9 @@ func follow(t *testing.T, content string) *following {
 			if err != nil {
 				told = err.Error()
 			}
-			f.told, f.times = append(f.told, told), append(f.times, time.Now())
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.told, f.last = append(f.told, told), time.Now()
 		})
 	}()
 	t.Cleanup(func() {
@@ -57,10 +62,13 @@ func (f *following) write(t *testing.T, content string) {
 	}
 }
 
-// want says what has been told since it was last asked.
-func (f *following) want(t *testing.T, told ...string) {
+// want compares what has been told since it was last asked, and returns when the
+// last was.
+func (f *following) want(t *testing.T, told ...string) (last time.Time) {
 	t.Helper()
 	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if len(f.told) != len(told) {
 		t.Fatalf("told %q, want %q", f.told, told)
 	}
@@ -70,6 +78,7 @@ func (f *following) want(t *testing.T, told ...string) {
 		}
 	}
 	f.told = nil
+	return f.last
 }
 
 const (
@@ -87,8 +96,7 @@ func TestFile(t *testing.T) {
 		begin := time.Now()
 		f.write(t, threeAttempts)
 		time.Sleep(time.Second)
-		f.want(t, "III")
-		if took := f.times[1].Sub(begin); took > 700*time.Millisecond {
+		if took := f.want(t, "III").Sub(begin); took > 700*time.Millisecond {
 			t.Errorf("in force after %s", took)
 		}
 		f.write(t, threeAttempts)

@@ -106,10 +106,7 @@ func written(t *rapid.T, n node) *yaml.Node {
 // TestHugeYAML gives the library what is made to keep a reader busy: were the
 // work to grow faster than the document, this would last for minutes.
 func TestHugeYAML(t *testing.T) {
-	size := maxBytes
-	if testing.Short() {
-		size /= 16
-	}
+	const size = maxBytes / 8
 	for name, unit := range map[string]string{
 		"lists in a line": "- ", "questions": "? ", "open lists": "a: [", "list": "a, ", "lists": "[],", "commas": ",",
 		"anchors": "- &a 1\n", "aliases": "- *a\n", "colons": ": ", "keys": "a: 1\n", "nested keys": "a: ", "comments": "- 1 # c\n",
