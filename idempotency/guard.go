@@ -226,12 +226,18 @@ func (g *Guard) repeat(ctx context.Context, r Request, c Claim, o Outcome) (*Tur
 	}
 }
 
-// ask puts one question to the store, within its time, and learns from the
-// answer how the store is.
+// ask puts one question to the store, unless it rests.
 func (g *Guard) ask(ctx context.Context, question func(context.Context) error) error {
 	if err := g.health.admit(); err != nil {
 		return err
 	}
+	return g.insist(ctx, question)
+}
+
+// insist asks also when the store rests: what has begun must be ended if there
+// is any chance. It keeps to the store's time, and learns from the answer how
+// the store is.
+func (g *Guard) insist(ctx context.Context, question func(context.Context) error) error {
 	bounded, cancel := context.WithTimeoutCause(ctx, g.o.StoreTimeout, errSlow)
 	defer cancel()
 	err := question(bounded)

@@ -121,6 +121,29 @@ func TestLeaseIsRenewedWhileTheOperationRuns(t *testing.T) {
 	})
 }
 
+func TestLeaseEndsWithItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &moody{Store: memory(t, idempotency.MemoryOptions{})}
+		g := guard(t, idempotency.Options{Store: store, Lease: 3 * time.Second})
+		for _, end := range []func(*idempotency.Turn){
+			(*idempotency.Turn).Abandon,
+			func(turn *idempotency.Turn) { _ = turn.Complete(idempotency.Outcome{}) },
+		} {
+			turn := enter(t, g)
+			end(turn)
+			turn.Abandon() // has no effect any more
+			if turn.Context().Err() == nil {
+				t.Error("the operation's context outlives its turn")
+			}
+			before := store.asked.Load()
+			time.Sleep(time.Minute)
+			if n := store.asked.Load() - before; n != 0 {
+				t.Errorf("the store was asked %d times after the end", n)
+			}
+		}
+	})
+}
+
 // An owner whose renewals fail for a while keeps the operation as long as
 // nobody else wants it.
 func TestRenewalsGoOnAfterTrouble(t *testing.T) {
@@ -296,6 +319,36 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 		}
 		if n := store.asked.Load() - before; n != 1 {
 			t.Errorf("asked %d times a second later, want once", n)
+		}
+	})
+}
+
+// While the store rests from failing, what has begun is ended nevertheless.
+func TestEndingsAreToldWhileTheStoreRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &moody{Store: memory(t, idempotency.MemoryOptions{})}
+		g := guard(t, idempotency.Options{Store: store, Logger: slog.New(slog.DiscardHandler)})
+		turn := enter(t, g)
+		store.mood = func(_ context.Context, verb string) error {
+			if verb == "begin" {
+				return errors.New("down")
+			}
+			return nil
+		}
+		other := request
+		other.Key = "other"
+		for range 10 {
+			if _, err := g.Enter(t.Context(), other); !errors.Is(err, idempotency.ErrStore) {
+				t.Fatalf("got %v, want ErrStore", err)
+			}
+		}
+		if err := turn.Complete(idempotency.Outcome{Status: 201}); err != nil {
+			t.Errorf("complete: %v", err)
+		}
+		store.mood = nil
+		time.Sleep(2 * time.Second)
+		if o := enter(t, g).Replay(); o == nil || o.Status != 201 {
+			t.Errorf("replayed %+v", o)
 		}
 	})
 }

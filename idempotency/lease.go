@@ -37,7 +37,7 @@ func (l *lease) renew() {
 	if l.stopped {
 		return
 	}
-	err := l.t.g.ask(l.ctx, func(ctx context.Context) error {
+	err := l.t.g.insist(l.ctx, func(ctx context.Context) error {
 		return l.t.g.o.Store.Renew(ctx, l.t.c.ID, l.t.c.Token, l.t.c.Lease)
 	})
 	if errors.Is(err, ErrLost) {

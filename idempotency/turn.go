@@ -99,7 +99,7 @@ func (t *Turn) end(tell func(context.Context) error) error {
 	}
 	t.lease.stop()
 	defer t.g.running.ended(t.c.ID)
-	err := t.g.ask(context.WithoutCancel(t.parent), tell)
+	err := t.g.insist(context.WithoutCancel(t.parent), tell)
 	switch {
 	case errors.Is(err, ErrLost):
 		t.g.stats.lost.Add(1)

@@ -39,7 +39,8 @@ type IdempotencyOptions struct {
 // Messages are kept in protobuf's encoding: of others is kept only that they
 // were sent. Of calls that stream requests only the method counts for what is
 // the same request. If the requests break off, a status other than OK is not
-// kept. If the handler panics, the key is free again.
+// kept. If the handler panics, the key is free again. A handler of a guarded call
+// can not use grpc.SetSendCompressor, which knows gRPC's own streams alone.
 func IdempotencyServerOptions(o IdempotencyOptions) []grpc.ServerOption {
 	s := &idempotentServer{o}
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream)}
