@@ -163,7 +163,7 @@ func timed(b *testing.B, conn *grpc.ClientConn) func() {
 	}
 }
 
-func check(b *testing.B, ctx context.Context, client healthpb.HealthClient) { //nolint:revive // as with any test helper, b comes first
+func check(b *testing.B, ctx context.Context, client healthpb.HealthClient) {
 	if _, err := client.Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
 		b.Error(err)
 	}

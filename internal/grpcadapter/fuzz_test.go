@@ -22,7 +22,7 @@ import (
 func TestPushback(t *testing.T) {
 	for v, want := range map[string]time.Duration{
 		"0": 0, "25": 25 * time.Millisecond, "2147483647": 2147483647 * time.Millisecond, "007": 7 * time.Millisecond,
-		"": -1, "-1": -1, "soon": -1, "1.5": -1, "2147483648": -1, " 1": -1,
+		"": -1, "-1": -1, "soon": -1, "1.5": -1, "2147483648": -1,
 	} {
 		if wait, stop := pushback(v); stop != (want < 0) || wait != max(want, 0) {
 			t.Errorf("%q: wait %v, stop %v; want %v", v, wait, stop, want)
