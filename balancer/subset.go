@@ -78,7 +78,7 @@ func NewCircle(ids []uint64) *Circle {
 		c.order[i] = i
 	}
 	slices.SortFunc(c.order, func(a, b int) int { return cmp.Compare(mix(ids[a]), mix(ids[b])) })
-	mean := roughly(^uint64(0) / uint64(len(ids)))
+	mean := ^uint64(0) / uint64(len(ids))
 	closest, farthest := int64(mean-mean/8), int64(mean+mean/8)
 	place := mix(ids[c.order[0]])
 	for lap := range 2 { // a second one, because the first began with a place that nobody pushed
@@ -107,11 +107,4 @@ func (c *Circle) Subset(seat uint64, size int) []int {
 		subset = append(subset, c.order[(from+k)%len(c.order)])
 	}
 	return subset
-}
-
-// roughly rounds to six significant bits, so that one instance more or less
-// hardly ever changes the distances of all.
-func roughly(x uint64) uint64 {
-	shift := max(bits.Len64(x)-6, 1)
-	return (x + 1<<(shift-1)) >> shift << shift
 }
