@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,21 @@ type courier struct {
 
 	mu   sync.Mutex
 	held map[string]time.Time // services that have refused, and until when they are left alone
+}
+
+func newCourier(sink Sink, sender Sender, owner string, timeout, lease, pause time.Duration, log *slog.Logger) *courier {
+	c := &courier{sink: sink, sender: sender}
+	c.owner = owner
+	if owner == "" {
+		c.owner = defaultOwner()
+	}
+	c.timeout = cmp.Or(timeout, defaultTimeout)
+	c.lease = cmp.Or(lease, 2*c.timeout)
+	c.pause = cmp.Or(pause, 5*time.Second)
+	if c.log = log; log == nil {
+		c.log = slog.Default()
+	}
+	return c
 }
 
 // ending is how a claim ended.

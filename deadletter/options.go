@@ -3,24 +3,8 @@ package deadletter
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"time"
 )
-
-func newCourier(sink Sink, sender Sender, owner string, timeout, lease, pause time.Duration, log *slog.Logger) *courier {
-	c := &courier{sink: sink, sender: sender}
-	c.owner = owner
-	if owner == "" {
-		c.owner = defaultOwner()
-	}
-	c.timeout = cmp.Or(timeout, defaultTimeout)
-	c.lease = cmp.Or(lease, 2*c.timeout)
-	c.pause = cmp.Or(pause, 5*time.Second)
-	if c.log = log; log == nil {
-		c.log = slog.Default()
-	}
-	return c
-}
 
 const defaultTimeout = 30 * time.Second
 
