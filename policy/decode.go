@@ -70,9 +70,11 @@ type decoder struct {
 
 // readable refuses what is not worth a look at its values.
 func (d *decoder) readable() bool {
-	switch bad := invalidUTF8(d.data); {
-	case len(d.data) > maxBytes:
+	if len(d.data) > maxBytes {
 		d.faultf(0, "", "document has %d bytes: at most %d are allowed", len(d.data), maxBytes)
+		return false
+	}
+	switch bad := invalidUTF8(d.data); {
 	case bytes.HasPrefix(d.data, []byte("\ufeff")):
 		d.faultf(0, "", "document begins with a byte order mark: save it without")
 	case bad >= 0:

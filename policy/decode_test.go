@@ -79,6 +79,8 @@ func TestDecodeBounds(t *testing.T) {
 		"too deep":        {nested(maxDepth + 1), 2, "nested deeper than 32 levels"},
 		"deepest YAML":    {"x: " + nested(maxDepth)[5:2*maxDepth+3], 1, "unknown field"},
 		"too deep YAML":   {"x: " + nested(maxDepth + 1)[5:2*maxDepth+5], 2, "nested deeper than 32 levels"},
+		"very deep YAML":  {"x: " + strings.Repeat("[", 1000), 1, "nested deeper than 32 levels"},
+		"deep by dashes":  {strings.Repeat("- ", 1000), 1, "nested deeper than 32 levels"},
 		"far too deep":    {strings.Repeat("[", maxBytes), 2, "nested deeper than 32 levels"},
 		"most mistakes":   {unknown(maxFaults), maxFaults, "unknown field"},
 		"more mistakes":   {unknown(maxFaults + 7), maxFaults + 1, "and more"},

@@ -113,21 +113,19 @@ func (p *yamlParser) load() (root *yaml.Node, ok bool) {
 
 // syntax notes why the library could not read the document.
 func (p *yamlParser) syntax(err error) {
-	at, why := len(p.data), strings.TrimPrefix(err.Error(), "yaml: ")
-	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
-		why = e.Message
-		if e.ContextMsg != "" {
-			why += " " + e.ContextMsg
-		}
-		at = p.cursor.at(e.Mark.Line, e.Mark.Column)
+	e, ok := errors.AsType[*yaml.LoadError](err)
+	if !ok {
+		p.faultf(len(p.data), "", "not YAML: %v", err)
+		return
 	}
+	at := p.cursor.at(e.Mark.Line, e.Mark.Column)
 	switch {
-	case errors.Is(err, errTooDeep), strings.HasPrefix(why, errTooDeep.Error()):
+	case e.Message == errTooDeep.Error(): // the library keeps the words alone
 		p.faultf(at, "", "%v", errTooDeep)
 	case at < len(p.data) && p.data[at] == '\t':
 		p.faultf(at, "", "not YAML: a tab can not indent a line: use spaces")
 	default:
-		p.faultf(at, "", "not YAML: %s", why)
+		p.faultf(at, "", "not YAML: %s", strings.TrimSpace(e.Message+" "+e.ContextMsg))
 	}
 }
 
