@@ -26,7 +26,7 @@ func (c *client) unary(
 	if !ok {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
-	x := &unary{facts: facts{ctx: ctx, method: method}, req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}
+	x := &unary{facts: facts{ctx: ctx, service: service, method: method}, req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}
 	describe(ctx, &x.Call, service, method, opts)
 	answer, err := outbound.Do(ctx, c.directory, &x.Flight, x)
 	if err != nil {

@@ -12,17 +12,29 @@ import (
 
 // facts are what routes may ask of a call. It is a [route.Request].
 type facts struct {
-	ctx    context.Context // the caller's
-	method string
-	sent   metadata.MD // what the caller sends, once somebody has asked
-	asked  bool
+	ctx     context.Context // the caller's
+	service string
+	method  string
+	sent    metadata.MD // what the caller sends, once somebody has asked
+	asked   bool
 }
 
 // Line implements [route.Request].
 func (f *facts) Line() (method, path string) { return http.MethodPost, f.method }
 
-// HeaderValue implements [route.Request].
+// HeaderValue implements [route.Request]. To Envoy the parts of the first line
+// are headers, too.
 func (f *facts) HeaderValue(name route.Name) (value string, ok bool) {
+	switch name.Lower {
+	case "host", ":authority":
+		return f.service, true
+	case ":method", ":path":
+		method, path := f.Line()
+		if name.Lower == ":method" {
+			return method, true
+		}
+		return path, true
+	}
 	if !f.asked {
 		f.sent, _ = metadata.FromOutgoingContext(f.ctx)
 		f.asked = true

@@ -22,7 +22,7 @@ func (c *client) stream(
 	if !ok {
 		return open(ctx, desc, cc, method, opts...)
 	}
-	x := &stream{facts: facts{ctx: ctx, method: method}, desc: desc, cc: cc, open: open, opts: opts}
+	x := &stream{facts: facts{ctx: ctx, service: service, method: method}, desc: desc, cc: cc, open: open, opts: opts}
 	describe(ctx, &x.Call, service, method, opts)
 	x.Stream = true
 	opened, err := outbound.Do(ctx, c.directory, &x.Flight, x)

@@ -24,10 +24,21 @@ func (f *facts) Line() (method, path string) {
 	return cmp.Or(f.req.Method, http.MethodGet), cmp.Or(f.req.URL.EscapedPath(), "/")
 }
 
-// HeaderValue implements [route.Request].
+// HeaderValue implements [route.Request]. To Envoy the parts of the first line
+// are headers, too; there the path has its query.
 func (f *facts) HeaderValue(name route.Name) (value string, ok bool) {
-	if name.Lower == "host" || name.Lower == ":authority" {
+	switch name.Lower {
+	case "host", ":authority":
 		return cmp.Or(f.req.Host, f.req.URL.Host), true
+	case ":method":
+		method, _ := f.Line()
+		return method, true
+	case ":path":
+		_, path := f.Line()
+		if f.req.URL.RawQuery != "" {
+			path += "?" + f.req.URL.RawQuery
+		}
+		return path, true
 	}
 	values := f.req.Header[name.Canonical]
 	if len(values) == 1 {
