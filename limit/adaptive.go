@@ -88,7 +88,7 @@ func (a *Adaptive) EnterAt(now time.Duration, p Priority) (Leave, error) {
 	for {
 		n := a.inflight.Load()
 		if n >= most {
-			return Leave{}, &OverloadError{Name: a.name, Limit: int(limit), Priority: p}
+			return Leave{}, &OverloadError{Name: a.name, Limit: int(most), Priority: p}
 		}
 		if a.inflight.CompareAndSwap(n, n+1) {
 			if n+1 > a.peak.Load() {

@@ -63,7 +63,8 @@ func (e *RateError) Unwrap() error { return ErrRate }
 type OverloadError struct {
 	// Name is what the limit guards.
 	Name string
-	// Limit is how many calls of usual priority it is trusted with right now.
+	// Limit is how many calls may be under way right now for one more of the
+	// priority to be let in. It is small while the unloaded latency is measured.
 	Limit int
 	// Priority is that of the refused call.
 	Priority Priority
@@ -71,7 +72,7 @@ type OverloadError struct {
 
 // Error tells who is overloaded and what helps.
 func (e *OverloadError) Error() string {
-	return fmt.Sprintf("%s is %v: %d calls are under way or more, and priority %s is shed; try again later, elsewhere or not at all",
+	return fmt.Sprintf("%s is %v: all %d places for priority %s are taken; try again later, elsewhere or not at all",
 		e.Name, ErrOverloaded, e.Limit, e.Priority)
 }
 
