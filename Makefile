@@ -52,7 +52,8 @@ integration: consul ## The tests of the packages that use a real Consul, builds 
 
 .PHONY: conformance
 conformance: consul ## What config entries make of a call, beside what Consul tells a sidecar
-	INNERMESH_REQUIRE_CONSUL=1 go -C internal/parity test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
+	@# Without a pattern, so that go test lets it print its table.
+	INNERMESH_REQUIRE_CONSUL=1 go -C internal/parity test -race -shuffle=on -count=1 -timeout $(TIMEOUT)
 
 # The two slow builds go first and together: each has stretches on one core.
 # Tests run once, Consul included, rather than once as unit and once more as integration.

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/innermesh/innermesh/internal/consultest"
 	"github.com/innermesh/innermesh/internal/parity"
+	"github.com/innermesh/innermesh/policy"
 )
 
 // dumpEnv names a folder for what the oracle says about each scenario.
@@ -49,6 +48,8 @@ func TestConformance(t *testing.T) { //nolint:tparallel // those that come last 
 	for _, s := range alone {
 		t.Run(s.Name, func(t *testing.T) { b.play(t, s) })
 	}
+	b.tally.check(t)
+	b.tally.write(os.Stdout)
 }
 
 // bench is where scenarios are played and asked about.
@@ -57,6 +58,10 @@ type bench struct {
 	*parity.Oracle
 
 	consul *consultest.Agent
+	place  place
+	tally  *tally
+	// defaults are those of a sidecar.
+	defaults policy.Service
 }
 
 // start runs two datacenters that know each other.
@@ -78,12 +83,27 @@ func start(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	return &bench{lab, oracle, dc1}
+	client, err := dc1.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, _, err := client.Agent().ConnectCARoots((&api.QueryOptions{}).WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{lab, oracle, dc1, place{"dc1", roots.TrustDomain}, newTally(), sidecarDefaults(t)}
 }
 
 func (b *bench) play(t *testing.T, s parity.Scenario) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("it took more than 20 s"))
+	how := failed
+	defer func() {
+		if t.Failed() {
+			how = failed
+		}
+		b.tally.end(how, len(s.Tries))
+	}()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 60*time.Second, errors.New("it took more than a minute"))
 	defer cancel()
 	undo, err := b.Play(ctx, s)
 	defer func() {
@@ -97,6 +117,7 @@ func (b *bench) play(t *testing.T, s parity.Scenario) {
 		if !ok || !strings.Contains(status.Body, s.Refused) || !strings.Contains(err.Error(), last) {
 			t.Errorf("%s: Consul says %v, want that it refuses %s with %q", s.Why, err, last, s.Refused)
 		}
+		how = rejected
 		return
 	}
 	if err != nil {
@@ -114,31 +135,39 @@ func (b *bench) play(t *testing.T, s parity.Scenario) {
 		checkTry(t, s, u.Documented(), try)
 	}
 	checkKnown(t, s, u)
-	if compile != nil {
-		b.compare(ctx, t, s, u)
-	}
+	how = b.compare(ctx, t, s, u)
 }
 
-// compare asks innermesh the same question.
-func (b *bench) compare(ctx context.Context, t *testing.T, s parity.Scenario, u *parity.Upstream) {
+// compare asks innermesh the same question, and says how that ended.
+func (b *bench) compare(ctx context.Context, t *testing.T, s parity.Scenario, u *parity.Upstream) string {
 	t.Helper()
-	subject, err := compile(ctx, b.consul, s.Question())
+	subject, err := b.compile(ctx, t, s.Question())
 	if must := s.Unusable + s.Unsupported; must != "" {
 		if err == nil || !strings.Contains(err.Error(), must) {
 			t.Errorf("%s: innermesh says %v, want an error with %q", s.Why, err, must)
 		}
-		return
+		return unusable
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := parity.Comparison{Except: slices.Collect(maps.Keys(except))}
+	var m met
+	c := parity.Comparison{Except: m.except(false)}
 	for _, try := range s.Tries {
 		c.Requests = append(c.Requests, try.Request)
 	}
 	if err := c.Run(u.Documented(), subject); err != nil {
 		t.Errorf("%s: %v", s.Why, err)
 	}
+	how := b.tally.compared(&m, u.Documented())
+	// Once more with a sidecar's defaults.
+	if subject, err = subject.withDefaults(b.defaults); err != nil {
+		t.Fatal(err)
+	}
+	if diff := parity.Diff(u.Documented(), subject.Upstream(), new(met).except(true)...); diff != "" {
+		t.Errorf("%s: with a sidecar's defaults (-sidecar +subject):\n%s", s.Why, diff)
+	}
+	return how
 }
 
 func checkTry(t *testing.T, s parity.Scenario, u *parity.Upstream, try parity.Try) {

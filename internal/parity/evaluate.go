@@ -18,6 +18,8 @@ type Request struct {
 	// Host is what the caller calls the service, without effect unless a route asks.
 	Host   string      `json:",omitempty"`
 	Header http.Header `json:",omitempty"`
+	// Answer is the header of the response as the instance sends it.
+	Answer http.Header `json:",omitempty"`
 }
 
 // String returns the method, the path and the headers on one line.
@@ -82,8 +84,8 @@ type Way struct {
 	Share float64
 	// Header is that of the request as the instance sees it.
 	Header http.Header
-	// Response has what is done to the response's header, in this order.
-	Response [2]HeaderMods
+	// Answer is that of the response as the caller sees it.
+	Answer http.Header
 }
 
 // Evaluate routes r as Envoy does: the first route that matches wins. It fails
@@ -103,13 +105,13 @@ func (u *Upstream) Evaluate(r Request) (Decision, error) {
 		return Decision{
 			Route: i, Path: route.rewritten(r.path()),
 			Timeout: route.Timeout, IdleTimeout: route.IdleTimeout, Retry: route.Retry, Hash: route.Hash,
-			Legs: route.ways(r.Header),
+			Legs: route.ways(r),
 		}, nil
 	}
 	return Decision{Route: -1}, nil
 }
 
-func (r Route) ways(h http.Header) []Way {
+func (r Route) ways(q Request) []Way {
 	var sum float64
 	for _, leg := range r.Legs {
 		sum += float64(leg.Weight)
@@ -117,10 +119,10 @@ func (r Route) ways(h http.Header) []Way {
 	ways := make([]Way, 0, len(r.Legs))
 	for _, leg := range r.Legs {
 		ways = append(ways, Way{
-			Target:   leg.Target,
-			Share:    float64(leg.Weight) / sum,
-			Header:   r.Request.Apply(leg.Request.Apply(h)),
-			Response: [2]HeaderMods{leg.Response, r.Response},
+			Target: leg.Target,
+			Share:  float64(leg.Weight) / sum,
+			Header: r.Request.Apply(leg.Request.Apply(q.Header)),
+			Answer: r.Response.Apply(leg.Response.Apply(q.Answer)),
 		})
 	}
 	return ways

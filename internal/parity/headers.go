@@ -34,3 +34,8 @@ func (m HeaderMods) Apply(h http.Header) http.Header {
 	}
 	return out
 }
+
+// names are those of all headers that are changed.
+func (m HeaderMods) names() []string {
+	return slices.Concat(slices.Collect(maps.Keys(m.Set)), slices.Collect(maps.Keys(m.Add)), m.Remove)
+}

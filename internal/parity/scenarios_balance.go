@@ -28,6 +28,8 @@ func balancers() []Scenario {
 		one("terminal", "several keys are combined, unless a terminal one is there",
 			`"Policy":"ring_hash","HashPolicies":[{"Field":"header","FieldValue":"x-a","Terminal":true},{"Field":"header","FieldValue":"x-b"},{"SourceIP":true}]`),
 		one("hash-none", "a table without a key", `"Policy":"maglev"`),
+		weighted("round-robin", `"Policy":"round_robin"`),
+		weighted("random", `"Policy":"random"`),
 		{
 			Name: "balance-tcp", Why: "connections are balanced too",
 			Entries: entries(resolver("web", `"LoadBalancer":{"Policy":"random"}`)), Instances: each("web", "web"),
@@ -36,5 +38,17 @@ func balancers() []Scenario {
 			Name: "balance-tcp-hash", Why: "of connections there is only the source to hash",
 			Entries: entries(resolver("web", `"LoadBalancer":{"Policy":"ring_hash","HashPolicies":[{"SourceIP":true}]}`)), Instances: each("web", "web"),
 		},
+	}
+}
+
+// weighted has instances of which one is to get most.
+func weighted(name, fields string) Scenario {
+	return Scenario{
+		Name: "balance-weights-" + name, Why: "shares go by weight",
+		Entries: entries(protocol("http", "web"), resolver("web", `"LoadBalancer":{`+fields+`}`)),
+		Instances: []Instance{
+			{Service: "web", Passing: 100}, {Service: "web", Passing: 10}, {Service: "web", Passing: 100, Warning: 20, Health: "warning"},
+		},
+		Tries: []Try{{Request: get("/"), To: "web"}},
 	}
 }

@@ -1,5 +1,7 @@
 package parity
 
+import "strings"
+
 // failovers is about who takes over.
 func failovers() []Scenario {
 	web := protocol("http", "web")
@@ -91,5 +93,34 @@ func failovers() []Scenario {
 				router(`{"Match":{"HTTP":{"PathPrefix":"/"}},"Destination":{"NumRetries":2,"RetryOn":["5xx"]}}`)),
 			Instances: each("web@v1", "web@v2", "a"), Tries: []Try{{Request: get("/"), To: "v1.web 50 + v2.web 50"}},
 		},
+		mix("seven-of-ten", "a level keeps all as long as 1/1.4 of it is healthy, and then what it can", 3, 1, 1, 0),
+		mix("half", "half of a level is 70 % of the calls", 2, 1, 2, 0),
+		mix("quarter", "a quarter of a level is 35 %, the next one takes the rest", 4, 3, 2, 1),
+		mix("three-levels", "three levels that can carry everything together", 4, 3, 4, 3, 2, 1),
+		mix("too-few", "levels that can not carry everything together share it by what is healthy", 4, 3, 2, 1, 3, 3),
+		mix("first-gone", "a level without anybody healthy gets nothing", 2, 2, 3, 0),
+		mix("panic", "all levels are nearly gone (a sidecar shares by numbers then, and fails calls)", 4, 4, 3, 2),
 	}
+}
+
+// mix is a failover over levels, each of which has so many instances, of which
+// so many are critical.
+func mix(name, why string, counts ...int) Scenario {
+	names := []string{"web", "a", "b"}[:len(counts)/2]
+	s := Scenario{Name: "failover-mix-" + name, Why: why, Tries: []Try{{Request: get("/"), To: "web"}}}
+	var targets []string
+	for i, service := range names {
+		if i > 0 {
+			targets = append(targets, `{"Service":"{`+service+`}"}`)
+		}
+		for n := range counts[2*i] {
+			in := Instance{Service: service}
+			if n < counts[2*i+1] {
+				in.Health = "critical"
+			}
+			s.Instances = append(s.Instances, in)
+		}
+	}
+	s.Entries = entries(protocol("http", names...), resolver("web", `"Failover":{"*":{"Targets":[`+strings.Join(targets, ",")+`]}}`))
+	return s
 }
