@@ -60,6 +60,15 @@ func (f *fleet) call() {
 	})
 }
 
+// rate is how many calls a second all clients make together. Many clients must
+// make more for each to make any.
+func rate(clients int) float64 {
+	if clients == 1 {
+		return 400
+	}
+	return 1000
+}
+
 // slowInstance has one of 20 instances ten times slower than the others from the
 // 5th to the 35th second.
 func slowInstance(clients int) scenario {
@@ -95,7 +104,7 @@ func slowInstance(clients int) scenario {
 				}
 			}
 		}
-		f.arrivals(1000, length, f.call)
+		f.arrivals(rate(clients), length, f.call)
 		f.run(length + time.Second)
 		return quantile(all, 0.99), share(slow, len(all)), share(back*instances, after)
 	}
@@ -190,7 +199,7 @@ func failingFast(instances, clients int) scenario {
 						bad++
 					}
 				}
-				f.arrivals(1000, 60*time.Second, f.call)
+				f.arrivals(rate(clients), 60*time.Second, f.call)
 				f.run(61 * time.Second)
 				return share(bad, calls)
 			}
