@@ -119,7 +119,7 @@ func slowInstance(clients int) scenario {
 		},
 		run: func(seed uint64) []float64 {
 			usual, _, _ := run(seed, balancer.RoundRobin, from+5*time.Second)
-			p99, bad, healed := run(seed, balancer.PeakEWMA, to+40*time.Second)
+			p99, bad, healed := run(seed, balancer.PeakEWMA, to+50*time.Second)
 			figures := []float64{float64(p99) / float64(usual), bad, healed}
 			if compared(seed) {
 				least, bad, _ := run(seed, balancer.P2C, to)
