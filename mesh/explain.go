@@ -111,9 +111,19 @@ func (m *Mesh) Explain(ctx context.Context, req *http.Request) (Explanation, err
 		if err := d.Ready(ctx); err != nil {
 			return fail(err)
 		}
+		known(ctx, d)
 		e.Legs = append(e.Legs, explainLeg(way, d))
 	}
 	return e, nil
+}
+
+// known waits a moment for all tiers: calls may go by less.
+func known(ctx context.Context, d *upstream.Destination) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, c := range d.Clusters() {
+		_ = c.Ready(ctx) // its status tells
+	}
 }
 
 func explainLeg(way *upstream.Route, d *upstream.Destination) ExplainedLeg {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Merging and decoding go over the fields by reflection: written out by hand,
@@ -18,9 +19,22 @@ type field struct {
 	reflect.StructField
 }
 
+// known remembers fields: they are asked for with every merge and every line of
+// a document.
+var known sync.Map // reflect.Type to []field
+
 // fieldsOf returns the fields of a struct in order, those of an embedded one in
-// its place.
+// its place. Read only.
 func fieldsOf(t reflect.Type) []field {
+	if all, ok := known.Load(t); ok {
+		return all.([]field)
+	}
+	all := readFields(t)
+	known.Store(t, all)
+	return all
+}
+
+func readFields(t reflect.Type) []field {
 	var all []field
 	for f := range t.Fields() {
 		if f.Anonymous {

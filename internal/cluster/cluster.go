@@ -104,6 +104,9 @@ func (c *Cluster) IsReady() bool {
 // Ready waits until the source has told of the service for the first time. The
 // error says why it has not.
 func (c *Cluster) Ready(ctx context.Context) error {
+	if c.IsReady() {
+		return nil
+	}
 	select {
 	case <-c.ready:
 		return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/route"
 )
 
@@ -17,7 +18,8 @@ import (
 // fail over to.
 type Destination struct {
 	*route.Leg
-	tiers []*cluster.Cluster
+	tiers   []*cluster.Cluster
+	patient time.Duration // until when tiers are waited for that do not tell
 }
 
 // Clusters returns the cluster of the leg's target and those to fail over to.
@@ -25,47 +27,61 @@ type Destination struct {
 func (d *Destination) Clusters() []*cluster.Cluster { return d.tiers }
 
 // IsReady says whether enough is known to pick: the instances of the first tier,
-// and if there are none those of all others.
+// and if there are none those of all others. Who has not told after a while is
+// no longer waited for.
 func (d *Destination) IsReady() bool {
 	if !d.tiers[0].IsReady() {
-		return false
+		return len(d.tiers) > 1 && d.someKnown() && mono.Now() >= d.patient
 	}
 	if len(d.tiers) == 1 || d.tiers[0].View().Error() == nil {
 		return true
 	}
-	return !slices.ContainsFunc(d.tiers, func(c *cluster.Cluster) bool { return !c.IsReady() })
+	return !slices.ContainsFunc(d.tiers, func(c *cluster.Cluster) bool { return !c.IsReady() }) ||
+		d.someKnown() && mono.Now() >= d.patient
 }
 
-// Ready waits until some tier is known to have instances, or all are known. It
-// fails when ctx ends before any is.
+// someKnown says whether some tier is known to have instances.
+func (d *Destination) someKnown() bool {
+	return slices.ContainsFunc(d.tiers, func(c *cluster.Cluster) bool { return c.View().Error() == nil })
+}
+
+// Ready waits until IsReady. It fails when ctx ends before any tier has told.
 func (d *Destination) Ready(ctx context.Context) error {
 	if len(d.tiers) == 1 {
 		return d.tiers[0].Ready(ctx)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	patient, cancel := context.WithTimeout(ctx, max(d.patient-mono.Now(), 0))
 	defer cancel()
-	type answer struct {
-		from *cluster.Cluster
-		err  error
-	}
-	answers := make(chan answer, len(d.tiers))
-	for _, c := range d.tiers {
-		go func() { answers <- answer{c, c.Ready(ctx)} }()
-	}
 	var fault error
-	known := false
-	for range d.tiers {
-		switch a := <-answers; {
-		case a.err != nil:
-			fault = cmp.Or(fault, a.err)
-		case a.from.View().Error() == nil:
+	for _, c := range d.tiers { // in their order: the first is the one that is wanted
+		switch err := c.Ready(patient); {
+		case err != nil:
+			fault = cmp.Or(fault, err)
+		case c.View().Error() == nil && fault == nil:
 			return nil
-		default:
-			known = true
 		}
 	}
-	if known {
+	if fault == nil || d.someKnown() {
 		return nil
+	}
+	return d.anyKnown(ctx)
+}
+
+// anyKnown waits until some tier has told.
+func (d *Destination) anyKnown(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan error, len(d.tiers))
+	for _, c := range d.tiers {
+		go func() { answers <- c.Ready(ctx) }()
+	}
+	var fault error
+	for range d.tiers {
+		err := <-answers
+		if err == nil {
+			return nil
+		}
+		fault = cmp.Or(fault, err)
 	}
 	return fault
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/policy"
@@ -29,6 +30,7 @@ type Upstream struct {
 
 	o     Options
 	log   *slog.Logger
+	terms policy.Effective // see Provisional
 	ctx   context.Context // ends with the upstream
 	end   context.CancelFunc
 	plan  atomic.Pointer[Plan]
@@ -57,7 +59,8 @@ type held struct {
 const linger = time.Minute
 
 // patience is how long a new plan waits for its new targets' instances, so that
-// the first calls to go there need not.
+// the first calls to go there need not, and how long a call waits for a better
+// tier than one that is known.
 const patience = 500 * time.Millisecond
 
 func newUpstream(ctx context.Context, service string, o Options) *Upstream {
@@ -66,6 +69,7 @@ func newUpstream(ctx context.Context, service string, o Options) *Upstream {
 		ready: make(chan struct{}), budgets: make(map[policy.Budget]*retry.Budget),
 		clusters: make(map[string]*held), watchers: make(map[*func()]struct{}),
 	}
+	u.terms = o.Provisional(service)
 	u.ctx, u.end = context.WithCancel(ctx)
 	u.used.Store(true)
 	return u
@@ -96,7 +100,7 @@ func (u *Upstream) Ready(ctx context.Context) (*Plan, error) {
 func (u *Upstream) Caller() string { return u.o.Caller }
 
 // Provisional is what is known of the service's policy while there is no plan.
-func (u *Upstream) Provisional() policy.Effective { return u.o.Provisional(u.Service) }
+func (u *Upstream) Provisional() *policy.Effective { return &u.terms }
 
 // Check says whether a policy can be put in force for a service.
 func Check(service string, p policy.Effective) error {
@@ -143,7 +147,7 @@ func (u *Upstream) build(p policy.Effective, table *route.Table) (plan *Plan, fr
 		}
 		out := newRoute(r, budgets[terms])
 		for _, l := range r.Legs {
-			d := &Destination{Leg: l}
+			d := &Destination{Leg: l, patient: mono.Now() + patience}
 			for _, t := range l.Targets {
 				key := u.key(plan, t)
 				c := u.clusters[key]
