@@ -60,14 +60,17 @@ var rooms = map[string]room{
 	"internal/consultest/build":   {floor: 2, may: []string{"internal/consultest"}},
 	"internal/sim":                {floor: 2}, // tests only
 	"policy":                      {floor: 2, quiet: true, may: []string{"discovery", "balancer", "breaker", "retry", "limit"}},
+	"saga":                        {floor: 2, may: []string{"deadletter", "idempotency"}},
 
-	// Floor 3: what a service is made of.
+	// Floor 3: what a service is made of, and logs of sagas.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
 	"internal/cluster": {floor: 3, may: []string{
 		"call", "discovery", "balancer", "breaker", "limit", "policy", "internal/telemetry",
 	}},
 	"internal/route": {floor: 3, quiet: true, may: []string{"policy"}},
 	"policy/consul":  {floor: 3, may: []string{"policy", "internal/consul"}},
+	"saga/bolt":      {floor: 3, may: []string{"saga"}},
+	"saga/sagatest":  {floor: 3, may: []string{"saga"}},
 
 	// Floor 4: where calls go.
 	"internal/upstream": {floor: 4, may: []string{
@@ -90,7 +93,6 @@ var rooms = map[string]room{
 
 	// Floor 7: front doors.
 	"mesh": {floor: 7, may: []string{allBelow}},
-	"saga": {floor: 7, may: []string{"call", "deadletter"}, planned: true},
 
 	// Floor 8: those who live in front of the house.
 	"examples/...": {floor: 8, may: []string{publicBelow, "internal/consultest"}},

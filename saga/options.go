@@ -1,0 +1,105 @@
+package saga
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/innermesh/innermesh/deadletter"
+)
+
+// Options configure a [Coordinator]. Log is required; every other zero value is
+// the documented default.
+type Options struct {
+	// Log keeps the sagas. Close it after the coordinator.
+	Log Log
+	// Definitions are those whose sagas are carried out. Others in the log are
+	// left alone, and shown as parked.
+	Definitions []Runnable
+	// Letters gets a letter for each saga that is stuck; every [deadletter.Sink]
+	// is one. The letter is parked. Default: none.
+	Letters Letters
+	// MaxRunning is how many sagas are carried out at a time. Others wait in the
+	// log. Default 64.
+	MaxRunning int
+	// Lease is how long a saga is its owner's without a sign of life: how soon
+	// others take over from one that died. It is renewed at a third. Default 30 s.
+	Lease time.Duration
+	// Poll is how often the log is asked for sagas that others have left or that
+	// have rested. Default 1 s.
+	Poll time.Duration
+	// Keep is how long sagas that have ended are kept. A second Start of the same
+	// ID does nothing as long as that. Default 7 days; negative: for ever.
+	Keep time.Duration
+	// Owner names this coordinator to others, and must be unlike any other's.
+	// Default: the host's name, the process and something random.
+	Owner string
+	// Logger hears of sagas that are stuck or parked, and of a log that fails.
+	// Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Letters takes what is stuck.
+type Letters interface {
+	Put(ctx context.Context, l deadletter.Letter) error
+}
+
+// Validate names everything that is wrong, in the definitions too.
+func (o Options) Validate() error {
+	var faults []error
+	if o.Log == nil {
+		faults = append(faults, errors.New("Log is nil: it is required"))
+	}
+	if o.MaxRunning < 0 {
+		faults = append(faults, fmt.Errorf("MaxRunning is %d: must not be negative", o.MaxRunning))
+	}
+	if o.Lease < 0 || o.Lease > 0 && o.Lease < minLease {
+		faults = append(faults, fmt.Errorf("Lease is %v: must be %v at least", o.Lease, minLease))
+	}
+	if o.Poll < 0 {
+		faults = append(faults, fmt.Errorf("Poll is %v: must not be negative", o.Poll))
+	}
+	known := map[string]bool{}
+	for i, d := range o.Definitions {
+		if d == nil {
+			faults = append(faults, fmt.Errorf("Definitions[%d] is nil", i))
+			continue
+		}
+		p, err := d.plan()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("Definitions[%d] (%.120s): %w", i, p.Name, err))
+		}
+		name := fmt.Sprintf("%.120s version %d", p.Name, p.Version)
+		if known[name] {
+			faults = append(faults, fmt.Errorf("Definitions[%d] is %s, as another one", i, name))
+		}
+		known[name] = true
+	}
+	return errors.Join(faults...)
+}
+
+// minLease leaves time for a renewal.
+const minLease = 100 * time.Millisecond
+
+func (o Options) withDefaults() Options {
+	o.MaxRunning = cmp.Or(o.MaxRunning, 64)
+	o.Lease = cmp.Or(o.Lease, 30*time.Second)
+	o.Poll = cmp.Or(o.Poll, time.Second)
+	o.Keep = cmp.Or(o.Keep, 7*24*time.Hour)
+	if o.Owner == "" {
+		host, _ := os.Hostname() // it is for human eyes
+		o.Owner = fmt.Sprintf("%.60s/%d/%s", host, os.Getpid(), rand.Text()[:8])
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// patience is how long one question to the log may take.
+func (o *Options) patience() time.Duration { return min(o.Lease/3, 5*time.Second) }
