@@ -14,7 +14,8 @@ type kvDocuments struct {
 	prefix string
 }
 
-func (d *kvDocuments) shared() string { return "kv" }
+func (d *kvDocuments) name() string { return "consul kv " + d.prefix }
+func (d *kvDocuments) shared() bool { return true }
 
 // watch follows the document of a service, or that of all.
 func (d *kvDocuments) watch(ctx context.Context, service string, tell func(policyUpdate)) error {

@@ -14,8 +14,8 @@ import (
 // entries are Consul's config entries and what is written beside them.
 type entries struct{ source *policyconsul.Source }
 
-// shared implements policySource: all that entries say is said of a service.
-func (e *entries) shared() string { return "" }
+func (e *entries) name() string { return "consul config entries" }
+func (e *entries) shared() bool { return false } // all that they say is said of a service
 
 func (e *entries) watch(ctx context.Context, service string, tell func(policyUpdate)) error {
 	what := "consul config entries of " + strconv.Quote(service)

@@ -37,6 +37,17 @@ type Options struct {
 	// changed centrally.
 	Pinned map[string]policy.Service
 
+	// PolicyFile is a local file with policies, JSON or YAML, that is followed
+	// live: an object with defaults, a policy for all services, and services, one
+	// for each by name; see [policy.DecodeDocuments]. What it says wins over what
+	// Consul says. Default: none.
+	PolicyFile string
+	// SnapshotDir is a folder in which the last good state of everything that is
+	// followed is kept: instances, config entries, documents. A program that
+	// starts while Consul is down goes by it. It is made if it is not there, and
+	// may be shared. Default: nothing is kept.
+	SnapshotDir string
+
 	// HTTP concerns the HTTP client alone.
 	HTTP HTTPOptions
 

@@ -23,8 +23,10 @@ const (
 	slotEntries        slot = iota // Consul's config entries
 	slotSharedConfig               // the extension in proxy-defaults
 	slotSharedDocument             // the document for all services
+	slotSharedFile                 // the same in the local file
 	slotMeta                       // the extension in the service's service-defaults
 	slotDocument                   // the document of the service
+	slotFile                       // the same in the local file
 	slots
 )
 
@@ -51,9 +53,10 @@ type policies struct {
 
 // policySource is where layers come from.
 type policySource interface {
-	// shared says what the source calls that which it tells of all services;
-	// empty if it tells of none.
-	shared() string
+	// name is the source's, as people know it.
+	name() string
+	// shared says whether the source tells of all services too.
+	shared() bool
 	// watch tells the layers of a service, or of all if it is named "", until
 	// ctx ends. known is false while the source could not be asked.
 	watch(ctx context.Context, service string, tell func(u policyUpdate)) error
@@ -97,7 +100,7 @@ func newPolicies(o Options, sources []policySource, tel *telemetry.Telemetry, lo
 // start follows what is said of all services.
 func (p *policies) start() {
 	for _, s := range p.sources {
-		if s.shared() != "" {
+		if s.shared() {
 			p.watch(p.ctx, s, "", func() { p.spoken(s) })
 		}
 	}
@@ -110,7 +113,7 @@ func (p *policies) follow(u *upstream.Upstream) {
 	f := &following{upstream: u, stop: cancel, silent: len(p.sources)}
 	p.mu.Lock()
 	for _, s := range p.sources {
-		if s.shared() != "" && !p.heard[s.shared()] {
+		if s.shared() && !p.heard[s.name()] {
 			f.silent++
 		}
 	}
@@ -145,7 +148,7 @@ func (p *policies) watch(ctx context.Context, s policySource, service string, fi
 // spoken notes that a source has said what concerns all services.
 func (p *policies) spoken(s policySource) {
 	p.mu.Lock()
-	p.heard[s.shared()] = true
+	p.heard[s.name()] = true
 	all := make([]*following, 0, len(p.followed))
 	for _, f := range p.followed {
 		all = append(all, f)

@@ -3,15 +3,38 @@ package mesh
 import (
 	"cmp"
 	"context"
+	"strings"
 
 	"github.com/innermesh/innermesh/discovery"
 	discoveryconsul "github.com/innermesh/innermesh/discovery/consul"
 	"github.com/innermesh/innermesh/internal/consul"
+	"github.com/innermesh/innermesh/internal/lastgood"
 	policyconsul "github.com/innermesh/innermesh/policy/consul"
 )
 
-// sources chooses where instances and policy documents come from.
+// sources chooses where instances and policies come from.
 func (m *Mesh) sources() (discovery.Source, []policySource, error) {
+	source, followed, err := m.central()
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.o.SnapshotDir != "" {
+		if source, followed, err = m.kept(source, followed); err != nil {
+			return nil, nil, &OptionError{Field: "SnapshotDir", Problem: err.Error(), Err: err}
+		}
+	}
+	if m.o.PolicyFile != "" { // it needs no copy
+		f, err := newFileDocuments(m.o.PolicyFile)
+		if err != nil {
+			return nil, nil, &OptionError{Field: "PolicyFile", Problem: err.Error(), Err: err}
+		}
+		followed = append(followed, f)
+	}
+	return source, followed, nil
+}
+
+// central are the sources that all programs share.
+func (m *Mesh) central() (discovery.Source, []policySource, error) {
 	m.registrar = m.o.Registrar
 	if m.o.Discovery != nil {
 		if r, ok := m.o.Discovery.(discovery.Registrar); ok && m.registrar == nil {
@@ -31,9 +54,25 @@ func (m *Mesh) sources() (discovery.Source, []policySource, error) {
 		m.registrar = discoveryconsul.NewRegistrar(client, m.log)
 	}
 	prefix := cmp.Or(m.o.Consul.KVPrefix, "innermesh")
-	policies := []policySource{
+	followed := []policySource{
 		&entries{policyconsul.New(client, policyconsul.Options{Service: m.o.Service})},
 		&kvDocuments{client: client, prefix: prefix},
 	}
-	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), policies, nil
+	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), followed, nil
+}
+
+// kept puts a copy on disk under each source.
+func (m *Mesh) kept(source discovery.Source, followed []policySource) (discovery.Source, []policySource, error) {
+	store, err := lastgood.Open(m.o.SnapshotDir, lastgood.Options{
+		Service: m.o.Service, Log: m.log,
+		Fingerprint: strings.Join([]string{keptFormat, m.o.Consul.Address, m.o.Consul.Datacenter, m.o.Consul.KVPrefix}, " "),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	m.onClose(func(context.Context) error { return store.Close() })
+	for i, s := range followed {
+		followed[i] = &keptPolicies{policySource: s, store: store, log: m.log}
+	}
+	return &keptSource{Source: source, store: store, log: m.log}, followed, nil
 }

@@ -1,0 +1,147 @@
+package mesh
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/lastgood"
+	"github.com/innermesh/innermesh/policy"
+)
+
+// The kinds of states that are kept on disk.
+const (
+	keptInstances = "instances"
+	keptPolicy    = "policy"
+)
+
+// keptFormat changes when what is kept can not be read by older programs, or
+// theirs by us.
+const keptFormat = "1"
+
+// keptSource is a source whose last answers are kept on disk: they are used when
+// a program starts and the source is silent.
+type keptSource struct {
+	discovery.Source
+	store *lastgood.Store
+	log   *slog.Logger
+}
+
+// Watch implements [discovery.Source].
+func (k *keptSource) Watch(ctx context.Context, service string, tell func(discovery.Update)) error {
+	return k.WatchQuery(ctx, discovery.Query{Service: service}, tell)
+}
+
+// WatchQuery implements [discovery.Querier].
+func (k *keptSource) WatchQuery(ctx context.Context, q discovery.Query, tell func(discovery.Update)) error {
+	key := strings.Join([]string{q.Service, q.Filter, q.Datacenter, q.Namespace, q.Partition, q.Peer}, "\n")
+	r := startRace(func() {
+		if snapshot, saved, ok := k.load(key); ok {
+			k.log.Warn("discovery is silent: serving instances that were kept", "service", q.Service, "since", saved)
+			tell(discovery.Update{Snapshot: snapshot})
+		}
+	})
+	defer r.end()
+	return discovery.WatchQuery(ctx, k.Source, q, func(u discovery.Update) {
+		if u.Err != nil {
+			r.give() // before the error: then there is something to go on with
+			tell(u)
+			return
+		}
+		r.alive(func() { tell(u) })
+		k.save(key, u.Snapshot)
+	})
+}
+
+func (k *keptSource) load(key string) (s discovery.Snapshot, saved time.Time, ok bool) {
+	data, saved, ok := k.store.Get(keptInstances, key)
+	if !ok || json.Unmarshal(data, &s) != nil {
+		return s, saved, false
+	}
+	for _, i := range s.Instances {
+		if i.Validate() != nil {
+			return s, saved, false // of another version, in spite of its checksum
+		}
+	}
+	return s, saved, true
+}
+
+func (k *keptSource) save(key string, s discovery.Snapshot) {
+	if data, err := json.Marshal(s); err == nil { // it is plain data
+		k.store.Put(keptInstances, key, data)
+	}
+}
+
+// keptPolicies is a source of policies of which the same is true.
+type keptPolicies struct {
+	policySource
+	store *lastgood.Store
+	log   *slog.Logger
+}
+
+// keptLayer is a layer as it lies on disk.
+type keptLayer struct {
+	Slot     slot
+	Name     string
+	Document json.RawMessage
+}
+
+func (k *keptPolicies) watch(ctx context.Context, service string, tell func(policyUpdate)) error {
+	key := k.name() + "\n" + service
+	r := startRace(func() {
+		if u, saved, ok := k.load(key); ok {
+			k.log.Warn("the source of policies is silent: going by what was kept", "source", k.name(), "service", service, "since", saved)
+			tell(u)
+		}
+	})
+	defer r.end()
+	return k.policySource.watch(ctx, service, func(u policyUpdate) {
+		if u.unknown {
+			r.give()
+			return
+		}
+		r.alive(func() { tell(u) })
+		if u.err == nil && u.layers != nil {
+			k.save(key, u)
+		}
+	})
+}
+
+func (k *keptPolicies) load(key string) (u policyUpdate, saved time.Time, ok bool) {
+	data, saved, ok := k.store.Get(keptPolicy, key)
+	var layers []keptLayer
+	if !ok || json.Unmarshal(data, &layers) != nil {
+		return u, saved, false
+	}
+	u = policyUpdate{what: k.name() + ", kept", layers: make(map[slot]policy.Layer), found: true}
+	for _, l := range layers {
+		s, err := policy.Decode(l.Document, l.Name)
+		if err != nil || l.Slot < 0 || l.Slot >= slots {
+			return u, saved, false
+		}
+		u.layers[l.Slot] = policy.Layer{Name: fmt.Sprintf("%s (kept since %s)", l.Name, saved.UTC().Format(time.RFC3339)), Service: s}
+	}
+	return u, saved, true
+}
+
+func (k *keptPolicies) save(key string, u policyUpdate) {
+	var layers []keptLayer
+	for i := range slots {
+		l, ok := u.layers[i]
+		if !ok {
+			continue
+		}
+		document, err := json.Marshal(l.Service)
+		if err != nil {
+			return // a policy that code has made up; there is nothing to keep
+		}
+		layers = append(layers, keptLayer{i, l.Name, document})
+	}
+	if data, err := json.Marshal(layers); err == nil { // it is plain data
+		k.store.Put(keptPolicy, key, data)
+	}
+}
