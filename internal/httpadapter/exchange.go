@@ -29,7 +29,7 @@ type exchange struct {
 	url     url.URL     // of the attempt
 	header  http.Header // the caller's, until something is added
 	cloned  bool
-	cookie  *http.Cookie // made up for the caller, to find the instance again
+	cookies []*http.Cookie // made up for the caller, to find the instance again
 	body    *replay
 	content answerBody
 }
@@ -204,8 +204,8 @@ func (x *exchange) answer(res *http.Response) *http.Response {
 			h.HTTP(res.Header)
 		}
 	}
-	if x.cookie != nil {
-		res.Header.Add("Set-Cookie", x.cookie.String())
+	for _, c := range x.cookies {
+		res.Header.Add("Set-Cookie", c.String())
 	}
 	switch {
 	case res.Body == nil || res.Body == http.NoBody:
@@ -245,8 +245,11 @@ func (x *exchange) own() http.Header {
 
 // MakeCookie implements [route.CookieMaker].
 func (x *exchange) MakeCookie(name, path string, ttl time.Duration) string {
-	x.cookie = &http.Cookie{Name: name, Value: rand.Text(), Path: path, HttpOnly: true, MaxAge: int(ttl / time.Second)}
-	return x.cookie.Value
+	c := &http.Cookie{ //nolint:gosec // calls in the clear need it as well
+		Name: name, Value: rand.Text(), Path: path, HttpOnly: true, MaxAge: int(ttl / time.Second),
+	}
+	x.cookies = append(x.cookies, c)
+	return c.Value
 }
 
 // canonical knows the names that propagators write by heart; net/http makes

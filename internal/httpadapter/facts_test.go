@@ -2,7 +2,9 @@ package httpadapter
 
 import (
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/innermesh/innermesh/internal/route"
 )
@@ -32,5 +34,19 @@ func TestFacts(t *testing.T) {
 		if got, _ := f.HeaderValue(route.NewName(name)); got != want {
 			t.Errorf("%s is %q: want %q", name, got, want)
 		}
+	}
+}
+
+// With one of two cookies missing nobody would find the way back.
+func TestEveryCookieIsKept(t *testing.T) {
+	x := new(exchange)
+	first, second := x.MakeCookie("a", "/p", time.Minute), x.MakeCookie("b", "", 0)
+	want := []string{"a=" + first + "; Path=/p; Max-Age=60; HttpOnly", "b=" + second + "; HttpOnly"}
+	var got []string
+	for _, c := range x.cookies {
+		got = append(got, c.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("made %q, want %q", got, want)
 	}
 }
