@@ -21,6 +21,8 @@ type Subject interface {
 	Decide(r Request) (Decision, error)
 	// Draw routes it and picks an instance, the second one if it is for a retry.
 	Draw(r Request, retry bool) (Drawn, error)
+	// Call sends it to an instance that answers with [Request.Answer].
+	Call(r Request) (Seen, error)
 }
 
 // Drawn is where a call went.
@@ -52,7 +54,7 @@ type Exception struct {
 
 // Run returns all differences between what the sidecar does, which should be
 // [Upstream.Documented], and the subject: first the plan, then what becomes of
-// each request, then where calls go, in 100,000 draws where there is a split.
+// each request, then where calls go, in 100,000 draws where there is a split, and some real ones.
 // Shares are exact in the plan, so that a rare leg is compared as well.
 func (c Comparison) Run(want *Upstream, got Subject) error {
 	var errs []error
@@ -133,5 +135,5 @@ func (c Comparison) request(want, plan *Upstream, got Subject, r Request) error 
 	if g.Route < 0 {
 		return nil
 	}
-	return checkDraws(plan, g, r, got)
+	return errors.Join(checkDraws(plan, g, r, got), checkCalls(plan, g, r, got))
 }

@@ -11,8 +11,9 @@ import (
 
 // puppet is a subject that does what its plan says, but moves every draw.
 type puppet struct {
-	plan *parity.Upstream
-	move float64
+	plan  *parity.Upstream
+	move  float64
+	place parity.Drawn // where all calls go, if anywhere
 }
 
 func (p puppet) Upstream() *parity.Upstream { return p.plan }
@@ -20,6 +21,9 @@ func (p puppet) Upstream() *parity.Upstream { return p.plan }
 func (p puppet) Decide(r parity.Request) (parity.Decision, error) { return p.plan.Evaluate(r) }
 
 func (p puppet) Draw(r parity.Request, _ bool) (parity.Drawn, error) {
+	if p.place.Leg != "" {
+		return p.place, nil
+	}
 	d, err := p.plan.Evaluate(r)
 	if err != nil {
 		return parity.Drawn{}, err
@@ -41,6 +45,19 @@ func exceptions(fields []string) (list []parity.Exception) {
 	return list
 }
 
+func (p puppet) Call(r parity.Request) (parity.Seen, error) {
+	d, err := p.plan.Evaluate(r)
+	if err != nil {
+		return parity.Seen{}, err
+	}
+	for _, e := range p.plan.Clusters[d.Legs[0].Target].Levels[0].Endpoints {
+		if e.Healthy {
+			return parity.Seen{Address: e.Address, Path: d.Path, Header: d.Legs[0].Header, Answer: d.Legs[0].Answer}, nil
+		}
+	}
+	return parity.Seen{Refused: true}, nil
+}
+
 func plan() *parity.Upstream {
 	return &parity.Upstream{
 		Service: "web", Protocol: "http",
@@ -49,6 +66,7 @@ func plan() *parity.Upstream {
 			Timeout: parity.Duration(time.Second), Retry: &parity.Retry{On: []string{"5xx"}, Num: 2},
 			Legs: []parity.Leg{{Target: "a", Weight: 9999}, {Target: "b", Weight: 1}, {Target: "c"}},
 		}},
+		Clusters: map[string]parity.Cluster{"a": nobody(), "b": nobody(), "c": nobody()},
 	}
 }
 
@@ -75,8 +93,8 @@ func TestCompare(t *testing.T) {
 			subject: change(func(u *parity.Upstream) { u.Routes[0].Legs[0].Weight, u.Routes[0].Legs[1].Weight = 10000, 0 }),
 			want:    []string{"plan", "Weight", "Share"},
 		},
-		"draws":     {subject: puppet{plan(), 0.01}, want: []string{"drawn leg \"a\""}},
-		"no share":  {subject: puppet{plan(), 1}, want: []string{`drawn leg "nobody" 100000 times`, `drawn leg "a" 0 times`}},
+		"draws":     {subject: puppet{plan: plan(), move: 0.01}, want: []string{"drawn leg \"a\""}},
+		"no share":  {subject: puppet{plan: plan(), move: 1}, want: []string{`drawn leg "nobody" 100000 times`, `drawn leg "a" 0 times`}},
 		"not found": {subject: change(func(u *parity.Upstream) { u.Routes[0].Match.Path.Value = "/y" }), want: []string{"-1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,4 +116,9 @@ func TestCompare(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nobody is a cluster without anybody to call.
+func nobody() parity.Cluster {
+	return parity.Cluster{Levels: []parity.Level{{Target: "level", Limits: parity.Limits{Connections: 1, Requests: 1}}}}
 }

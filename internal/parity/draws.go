@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
 	"slices"
+	"strings"
 )
 
 // How often a request is drawn: where legs share its calls, where levels do, and
@@ -160,17 +162,30 @@ func (l Level) check(hash []Hash, r Request, counts map[string]int) error {
 	}
 }
 
-// keyed says whether there is something to hash that stays the same.
+// keyed says whether there is something to hash, and all of it stays the same.
 func keyed(hash []Hash, r Request) bool {
+	found := false
 	for _, h := range hash {
-		switch {
-		case h.By == "cookie":
-			return false
-		case h.By == "source_ip", h.By == "header" && r.Header.Get(h.Name) != "":
-			return true
+		var there bool
+		switch h.By {
+		case "source_ip":
+			there = true
+		case "header":
+			there = r.Header.Get(h.Name) != ""
+		case "query_parameter":
+			_, query, _ := strings.Cut(r.path(), "?")
+			_, there = parameter(query, h.Name)
+		case "cookie":
+			_, err := (&http.Request{Header: r.Header}).Cookie(h.Name)
+			if there = err == nil; !there && h.Generate {
+				return false // another one each time
+			}
+		}
+		if found = found || there; there && h.Terminal {
+			break
 		}
 	}
-	return false
+	return found
 }
 
 // checkShares compares what was drawn with the shares of one whole. Each may be

@@ -32,7 +32,7 @@ func levels(balancer string, next bool) *parity.Upstream {
 	u.Routes[0].Retry.NextLevel = next
 	u.Routes[0].Hash = []parity.Hash{{By: "header", Name: "x-user"}}
 	u.Clusters = map[string]parity.Cluster{"a": {Levels: []parity.Level{
-		{Target: "a", Balancer: parity.Balancer{Policy: balancer}, Endpoints: []parity.Endpoint{
+		{Target: "a", Limits: parity.Limits{Connections: 1, Requests: 1}, Balancer: parity.Balancer{Policy: balancer}, Endpoints: []parity.Endpoint{
 			{Address: "a1", Weight: 1, Healthy: true}, {Address: "a2", Weight: 3, Healthy: true}, {Address: "a3"}, {Address: "a4"},
 		}},
 		{Target: "b", Endpoints: []parity.Endpoint{{Address: "b1", Weight: 1, Healthy: true}}},

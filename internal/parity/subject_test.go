@@ -26,10 +26,12 @@ import (
 
 // subject is innermesh: what a call goes by, as package mesh puts it together.
 type subject struct {
-	place    place
-	layers   []policy.Layer
-	upstream *upstream.Upstream
-	plan     *upstream.Plan
+	place  place
+	layers []policy.Layer
+
+	directory *upstream.Directory
+	upstream  *upstream.Upstream
+	plan      *upstream.Plan
 }
 
 // withDefaults is the subject of a program that has these defaults. The subject
@@ -39,7 +41,7 @@ func (s *subject) withDefaults(defaults policy.Service) (*subject, error) {
 	if err := s.upstream.Apply(policy.Merge(slices.Insert(slices.Clone(s.layers), 1, own)...)); err != nil {
 		return nil, err
 	}
-	return &subject{s.place, s.layers, s.upstream, s.upstream.Plan()}, nil
+	return &subject{s.place, s.layers, s.directory, s.upstream, s.upstream.Plan()}, nil
 }
 
 // place is where the subject is.
@@ -54,6 +56,11 @@ func (b *bench) compile(ctx context.Context, t *testing.T, q parity.Question) (*
 		return nil, err
 	}
 	t.Cleanup(client.Close)
+	layers, err := layers(ctx, client, q)
+	if err != nil {
+		return nil, err
+	}
+	effective := policy.Merge(layers...)
 	tel, err := telemetry.New(telemetry.Options{}, q.Caller)
 	if err != nil {
 		return nil, err
@@ -61,14 +68,9 @@ func (b *bench) compile(ctx context.Context, t *testing.T, q parity.Question) (*
 	source := &witness{Source: discoveryconsul.New(client, discoveryconsul.Options{Logger: slog.New(slog.DiscardHandler)})}
 	d := upstream.NewDirectory(upstream.Options{
 		Source: source, Telemetry: tel, Logger: slog.New(slog.DiscardHandler), Caller: "parity", Idle: time.Hour,
-		Follow: func(*upstream.Upstream) {},
+		Follow: func(*upstream.Upstream) {}, Provisional: func(string) policy.Effective { return effective },
 	})
 	t.Cleanup(d.Close)
-	layers, err := layers(ctx, client, q)
-	if err != nil {
-		return nil, err
-	}
-	effective := policy.Merge(layers...)
 	if err := upstream.Check(q.Service, effective); err != nil {
 		return nil, err
 	}
@@ -79,7 +81,7 @@ func (b *bench) compile(ctx context.Context, t *testing.T, q parity.Question) (*
 	if err := u.Apply(effective); err != nil {
 		return nil, err
 	}
-	return &subject{b.place, layers, u, u.Plan()}, source.wait(ctx, len(u.Clusters()))
+	return &subject{b.place, layers, d, u, u.Plan()}, source.wait(ctx, len(u.Clusters()))
 }
 
 // layers are those of package mesh, as far as Consul's entries go.
