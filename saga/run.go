@@ -274,12 +274,14 @@ func (x *run) keep(stopped <-chan struct{}) {
 			return
 		case <-timer.C:
 		}
-		x.mu.Lock()
-		if !x.over && !x.lost && time.Since(x.saved) >= every {
-			_ = x.save(x.c.o.Lease) // lose has told
+		left := every / 8
+		if x.mu.TryLock() { // else somebody saves
+			if !x.over && !x.lost && time.Since(x.saved) >= every {
+				_ = x.save(x.c.o.Lease) // lose has told
+			}
+			left = max(left, every-time.Since(x.saved))
+			x.mu.Unlock()
 		}
-		left := every - time.Since(x.saved)
-		x.mu.Unlock()
-		timer.Reset(max(left, every/8))
+		timer.Reset(left)
 	}
 }
