@@ -67,7 +67,7 @@ func TestHTTPAnswersOutliveTheirAttempt(t *testing.T) {
 		m := newMesh(t, mesh.Options{
 			Discovery: addresses{"web": {"127.0.0.1:1"}},
 			Defaults: policy.Service{Timeout: policy.Timeout{
-				Total: policy.Duration(2 * time.Second), PerTry: policy.Duration(time.Second),
+				Total: policy.Duration(2 * time.Second), PerTry: policy.Duration(time.Second), Idle: policy.Off,
 			}},
 		})
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://web/", nil)

@@ -20,8 +20,9 @@ type Timeout struct {
 	// Default: 1s. Example: "3s".
 	Connect Duration `json:"connect,omitzero"`
 	// Idle bounds the silence of an answer that is being read, a body or a
-	// stream: if nothing comes or goes for this long it is ended. "off" lets it
-	// be silent for ever.
+	// stream: if nothing comes or goes for this long it is ended with an error,
+	// over gRPC DEADLINE_EXCEEDED. An answer that nobody reads on, and a unary
+	// gRPC call, are not concerned. "off" lets it be silent for ever.
 	// Default: 5m0s. Example: "1m".
 	Idle Duration `json:"idle,omitzero"`
 }

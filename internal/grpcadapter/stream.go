@@ -122,7 +122,10 @@ func (x *stream) SendMsg(m any) error {
 		x.Replayable = false
 	}
 	o := x.current.Load()
-	if err := o.SendMsg(m); err != nil {
+	x.Wait()
+	err := o.SendMsg(m)
+	x.Move()
+	if err != nil {
 		if errors.Is(err, io.EOF) {
 			return err // receiving will say why
 		}
@@ -141,7 +144,9 @@ func (x *stream) CloseSend() error {
 func (x *stream) RecvMsg(m any) error {
 	for {
 		o := x.current.Load()
+		x.Wait()
 		err := o.RecvMsg(m)
+		x.Move()
 		if err == nil {
 			x.commit()
 			if x.desc.ServerStreams {

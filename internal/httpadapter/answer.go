@@ -17,14 +17,26 @@ func (b *answerBody) init(from io.ReadCloser, f *outbound.Flight) { b.from, b.fl
 
 // Read implements [io.Reader].
 func (b *answerBody) Read(p []byte) (int, error) {
+	b.flight.Wait()
 	n, err := b.from.Read(p)
+	b.flight.Move()
 	switch {
 	case err == io.EOF:
 		b.flight.End(call.Outcome{})
 	case err != nil:
-		b.flight.End(call.Outcome{Reason: call.Reset, Sent: call.Answered, Err: err})
+		err = b.broke(err)
 	}
 	return n, err
+}
+
+// broke ends the call with its body's error, in our words if it was our doing.
+func (b *answerBody) broke(err error) error {
+	out := call.Outcome{Reason: call.Reset, Sent: call.Answered, Err: err}
+	if b.flight.Stalled() {
+		return b.flight.Broke(out)
+	}
+	b.flight.End(out)
+	return err
 }
 
 // Close implements [io.Closer].
@@ -41,4 +53,8 @@ type upgraded struct {
 }
 
 // Write implements [io.Writer].
-func (u *upgraded) Write(p []byte) (int, error) { return u.w.Write(p) }
+func (u *upgraded) Write(p []byte) (int, error) {
+	u.flight.Wait()
+	defer u.flight.Move()
+	return u.w.Write(p)
+}

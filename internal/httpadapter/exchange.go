@@ -45,7 +45,9 @@ func (t *Transport) describe(req *http.Request, service string) *exchange {
 	}
 	x.Options = call.OptionsFrom(req.Context())
 	x.Idempotent = idempotent(x.Method) || keyed(req.Header)
-	x.body = newReplay(req)
+	if x.body = newReplay(req); x.body != nil {
+		x.body.tell = x
+	}
 	x.Replayable = true
 	return x
 }

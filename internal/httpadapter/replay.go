@@ -16,6 +16,7 @@ type replay struct {
 	src  io.ReadCloser
 	get  func() (io.ReadCloser, error)
 	uses int
+	tell interface{ Stir() } // told of each piece that goes out; may be nil
 
 	mu       sync.Mutex // held while reading src: the next reader waits for the last one's bytes
 	kept     []byte
@@ -150,6 +151,9 @@ func (r *replayReader) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	n, err := b.src.Read(p)
+	if b.tell != nil {
+		b.tell.Stir()
+	}
 	b.err = err
 	if b.overflow = b.overflow || len(b.kept)+n > b.limit; b.overflow {
 		b.kept, r.at = nil, 0

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/innermesh/innermesh/call"
@@ -22,6 +23,7 @@ type Attempt struct {
 	began    time.Duration
 	until    time.Duration
 	span     telemetry.Span
+	stalled  atomic.Bool
 	judged   bool
 	released bool
 }
@@ -32,6 +34,12 @@ func (a *Attempt) Member() *cluster.Member { return a.pick.Member }
 func (a *Attempt) begin(ctx context.Context, now, until time.Duration, span telemetry.Span) {
 	a.began, a.until, a.span = now, until, span
 	a.Start(ctx, until)
+}
+
+// Stall ends an attempt whose answer was silent for too long.
+func (a *Attempt) Stall() {
+	a.stalled.Store(true)
+	a.Cancel()
 }
 
 // judge tells the member how the attempt went. It is called once.

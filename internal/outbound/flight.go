@@ -11,6 +11,7 @@ import (
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/internal/deadline"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
@@ -39,6 +40,8 @@ type Flight struct {
 	places  [4]*balancer.Member
 	attempt *Attempt
 	first   Attempt
+
+	silence deadline.Silence
 
 	mu    sync.Mutex // an answer may be read and closed from two goroutines
 	ended bool
@@ -142,12 +145,22 @@ func (f *Flight) next() (*Attempt, error) {
 	f.Instance = pick.ID
 	f.tried = append(f.tried, pick.Load())
 	a.Number, a.pick = f.Attempts, pick
-	a.Silent, a.Follower = f.Stream, !f.Stream // only a stream's end is waited for by us
+	a.Silent, a.Follower = f.Stream, !f.Stream && !f.mayStall() // else nobody waits for our own end of it
 	a.Clock = &f.route.Clock
 	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
 	a.begin(ctx, now, f.tryUntil(now), span)
 	f.attempt = a
 	return a, nil
+}
+
+// mayStall says whether the answer is watched for silence that its caller would
+// not end before.
+func (f *Flight) mayStall() bool {
+	if f.route.Vigil.After <= 0 || f.Protocol != call.HTTP {
+		return false
+	}
+	at, ok := f.ctx.Deadline()
+	return !ok || time.Until(at) > f.route.Vigil.After
 }
 
 func (f *Flight) info(now time.Duration) balancer.Info {
@@ -180,6 +193,9 @@ func (f *Flight) classify(out call.Outcome) call.Outcome {
 		if !errors.Is(out.Err, f.ctx.Err()) {
 			out.Err = fmt.Errorf("%w (%w)", f.ctx.Err(), out.Err)
 		}
+	case a != nil && a.stalled.Load():
+		out.Reason = call.Expired
+		out.Err = fmt.Errorf("nothing came or went for %v, the idle timeout: %w", f.route.Vigil.After, context.DeadlineExceeded)
 	case out.Reason == call.Rejected:
 		if errors.Is(out.Err, context.DeadlineExceeded) {
 			out.Reason = call.Expired
@@ -291,10 +307,27 @@ func (f *Flight) release() {
 // caller's time: an event stream may last for hours.
 func (f *Flight) answered(out call.Outcome) {
 	f.attempt.StopClock()
+	if f.Stream || f.Protocol == call.HTTP {
+		f.silence.Start(&f.route.Vigil, f.attempt)
+	}
 	if !f.Stream {
 		f.record(out, f.judged)
 	}
 }
+
+// Wait says that the caller waits for something of the answer, or for something
+// of the request to go; Move that it came or went. If nothing does for as long as
+// the route allows the attempt is ended.
+func (f *Flight) Wait() { f.silence.Wait() }
+
+// Move ends a Wait.
+func (f *Flight) Move() { f.silence.Move() }
+
+// Stir says that something has gone out that nobody has waited for.
+func (f *Flight) Stir() { f.silence.Stir() }
+
+// Stalled says whether the answer was ended because it was silent.
+func (f *Flight) Stalled() bool { return f.attempt.stalled.Load() }
 
 // End ends a call that was answered, when nothing more of the answer will be
 // read. out tells how a stream ended; for other calls it matters only if it has
@@ -306,6 +339,7 @@ func (f *Flight) End(out call.Outcome) {
 		return
 	}
 	f.ended = true
+	f.silence.End()
 	f.judge(out)
 	if f.Stream {
 		f.record(out, mono.Now())

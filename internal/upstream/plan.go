@@ -37,6 +37,8 @@ type Route struct {
 	Total, PerTry time.Duration
 	// Clock keeps the time of attempts.
 	Clock deadline.Clock
+	// Vigil ends answers that are silent for too long.
+	Vigil deadline.Vigil
 }
 
 // Match returns the route of a request. The request is looked at only if there
@@ -72,6 +74,7 @@ func newRoute(r *route.Route, budget *retry.Budget) *Route {
 		Route: r, Retry: retry.New(options, budget), Budget: budget,
 		Total:  max(time.Duration(p.Timeout.Total), 0),
 		PerTry: max(time.Duration(p.Timeout.PerTry), 0),
+		Vigil:  deadline.Vigil{After: time.Duration(p.Timeout.Idle)},
 	}
 }
 
