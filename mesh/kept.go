@@ -59,19 +59,20 @@ func (k *keptSource) WatchQuery(ctx context.Context, q discovery.Query, tell fun
 
 func (k *keptSource) load(key string) (s discovery.Snapshot, saved time.Time, ok bool) {
 	data, saved, ok := k.store.Get(keptInstances, key)
-	if !ok || json.Unmarshal(data, &s) != nil {
+	var kept keptSnapshot
+	if !ok || json.Unmarshal(data, &kept) != nil { //nolint:musttag // see keptSnapshot
 		return s, saved, false
 	}
-	for _, i := range s.Instances {
+	for _, i := range kept.Instances {
 		if i.Validate() != nil {
 			return s, saved, false // of another version, in spite of its checksum
 		}
 	}
-	return s, saved, true
+	return discovery.Snapshot(kept), saved, true
 }
 
 func (k *keptSource) save(key string, s discovery.Snapshot) {
-	if data, err := json.Marshal(s); err == nil { // it is plain data
+	if data, err := json.Marshal(keptSnapshot(s)); err == nil { //nolint:musttag // see keptSnapshot
 		k.store.Put(keptInstances, key, data)
 	}
 }
@@ -85,9 +86,16 @@ type keptPolicies struct {
 
 // keptLayer is a layer as it lies on disk.
 type keptLayer struct {
-	Slot     slot
-	Name     string
-	Document json.RawMessage
+	Slot     slot            `json:"slot"`
+	Name     string          `json:"name"`
+	Document json.RawMessage `json:"document"`
+}
+
+// keptSnapshot is a snapshot as it lies on disk. Instances are plain data, by
+// the names of their fields.
+type keptSnapshot struct {
+	Instances []discovery.Instance `json:"instances"`
+	Unknown   bool                 `json:"unknown,omitzero"`
 }
 
 func (k *keptPolicies) watch(ctx context.Context, service string, tell func(policyUpdate)) error {

@@ -38,7 +38,7 @@ func TestLimitsRefuse(t *testing.T) {
 		ended <- err
 	}()
 	<-entered
-	_, err := page(t, m, "http://web/") //nolint:bodyclose // there is none
+	_, err := page(t, m, "http://web/")
 	if full, is := errors.AsType[*limit.FullError](err); !is || full.Limit != 1 {
 		t.Errorf("the second call: %v", err)
 	}
@@ -53,7 +53,7 @@ func TestLimitsRefuse(t *testing.T) {
 	}
 	read(t, res)
 	none := limitedTo(t, discovery.Static{"web": {web(t, ok)}}, policy.Limits{Concurrency: policy.None})
-	if _, err := page(t, none, "http://web/"); !errors.Is(err, limit.ErrFull) { //nolint:bodyclose // there is none
+	if _, err := page(t, none, "http://web/"); !errors.Is(err, limit.ErrFull) {
 		t.Errorf("where none are allowed: %v", err)
 	}
 }

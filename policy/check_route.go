@@ -57,7 +57,8 @@ func (c *checker) legs(legs []Leg, subsets map[string]Subset) {
 	sum := 0
 	for i, l := range legs {
 		c.in(element("to", i), func(c *checker) {
-			c.thatf(l.Weight <= 100 && !math.IsNaN(l.Weight) && !math.IsInf(l.Weight, 0), "weight", "%v is out of range: must be 0.01 to 100, or -1 for nothing", l.Weight)
+			c.thatf(l.Weight <= 100 && !math.IsNaN(l.Weight) && !math.IsInf(l.Weight, 0), "weight",
+				"%v is out of range: must be 0.01 to 100, or -1 for nothing", l.Weight)
 			c.thatf(l.Weight != 0 || len(legs) == 1, "weight", "is missing: there are %d legs to share between", len(legs))
 			l.check(c, subsets)
 			l.RequestHeaders.check(c, "requestHeaders")
@@ -156,7 +157,8 @@ func (q QueryMatch) check(c *checker) {
 func (h Headers) check(c *checker, path string) {
 	c.in(path, func(c *checker) {
 		for i, name := range h.Remove {
-			c.thatf(changeable(name), element("remove", i), "%s can not be removed: it is no header, or one that belongs to the connection", quote(name))
+			c.thatf(changeable(name), element("remove", i),
+				"%s can not be removed: it is no header, or one that belongs to the connection", quote(name))
 		}
 		checkValues(c, "set", h.Set)
 		checkValues(c, "add", h.Add)
@@ -165,7 +167,8 @@ func (h Headers) check(c *checker, path string) {
 
 func checkValues(c *checker, path string, headers map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		c.thatf(changeable(name), member(path, name), "%s can not be changed: it is no header, or one that belongs to the connection", quote(name))
+		c.thatf(changeable(name), member(path, name),
+			"%s can not be changed: it is no header, or one that belongs to the connection", quote(name))
 		c.thatf(!strings.ContainsAny(headers[name], "\r\n\x00"), member(path, name), "holds a line break or a zero byte: headers can not")
 	}
 }
@@ -194,7 +197,8 @@ func (t Target) String() string {
 	var b strings.Builder
 	b.WriteString(t.Service)
 	for _, part := range []struct{ word, value string }{
-		{"subset", t.Subset}, {"filter", t.Filter}, {"namespace", t.Namespace}, {"partition", t.Partition}, {"datacenter", t.Datacenter}, {"peer", t.Peer},
+		{"subset", t.Subset}, {"filter", t.Filter}, {"namespace", t.Namespace}, {"partition", t.Partition},
+		{"datacenter", t.Datacenter}, {"peer", t.Peer},
 	} {
 		if part.value != "" && (part.word != "filter" || t.Subset == "") {
 			fmt.Fprintf(&b, " %s %s", part.word, part.value)

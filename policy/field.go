@@ -14,9 +14,9 @@ import (
 
 // field is one field of an object as documents have it.
 type field struct {
+	reflect.StructField
 	name  string
 	index []int // see [reflect.Value.FieldByIndex]
-	reflect.StructField
 }
 
 // known remembers fields: they are asked for with every merge and every line of
@@ -45,7 +45,7 @@ func readFields(t reflect.Type) []field {
 			continue
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		all = append(all, field{name, f.Index, f})
+		all = append(all, field{f, name, f.Index})
 	}
 	return all
 }

@@ -31,7 +31,7 @@ type Leg struct {
 	// needs none; -1 is a leg that gets nothing, kept for later.
 	// Default: 100 for a single leg. Example: 12.5.
 	Weight float64 `json:"weight,omitzero"`
-	Target
+	Target         //nolint:embeddedstructfieldcheck // the docs tell of the share first
 	// RequestHeaders changes what is sent down this leg.
 	RequestHeaders Headers `json:"requestHeaders,omitzero"`
 	// ResponseHeaders changes what comes back from this leg.

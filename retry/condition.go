@@ -64,6 +64,7 @@ func met(p call.Protocol, out call.Outcome) (set conditions) {
 		add(On5xx, OnReset, OnRefusedStream)
 	case call.Reset, call.TryTimeout:
 		add(On5xx, OnReset)
+	default: // there is an answer, or nobody was asked
 	}
 	if out.Sent != call.Answered {
 		return set
@@ -100,7 +101,7 @@ func met(p call.Protocol, out call.Outcome) (set conditions) {
 func validateConditions(list []Condition) error {
 	for _, c := range list {
 		if !slices.Contains(Conditions(), c) {
-			return fmt.Errorf("On has %q: want some of %q", c, Conditions())
+			return fmt.Errorf("On has %q: want some of %q", c, Conditions()) //nolint:staticcheck // begins with a field's name
 		}
 	}
 	return nil

@@ -79,15 +79,11 @@ func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, f
 // it safe and affordable. An instance that is alive and says when to come back is
 // taken at its word.
 func (p *Policy) Wants(c *call.Call, out call.Outcome) bool {
-	switch out.Reason {
-	case call.Expired, call.Canceled, call.Rejected:
-		if out.Sent != call.Answered { // it was our own doing
-			return false
-		}
-	case call.Throttled:
-		if out.RetryAfter > 0 && p.on != 0 {
-			return true
-		}
+	switch r := out.Reason; {
+	case (r == call.Expired || r == call.Canceled || r == call.Rejected) && out.Sent != call.Answered:
+		return false // it was our own doing
+	case r == call.Throttled && out.RetryAfter > 0 && p.on != 0:
+		return true
 	}
 	return p.on&met(c.Protocol, out) != 0 ||
 		c.Protocol == call.HTTP && out.Sent == call.Answered && slices.Contains(p.o.Statuses, out.Status)

@@ -119,7 +119,7 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 		for _, t := range leg.Targets {
 			faults = append(faults, t.Policy.Validate())
 		}
-		out.whole += uint32(leg.Weight) //nolint:gosec // at most 100 legs of 10000 each
+		out.whole += uint32(leg.Weight) // at most 100 legs of 10000 each
 		out.Legs = append(out.Legs, leg)
 	}
 	if out.whole == 0 {
@@ -173,7 +173,7 @@ func (r *Route) Pick(drawn uint32) *Leg {
 	}
 	// Lemire's way to bring a number into a range without a division; the bias
 	// is below one in 400,000.
-	at := int(uint64(drawn) * uint64(r.whole) >> 32) //nolint:gosec // below whole
+	at := int(uint64(drawn) * uint64(r.whole) >> 32)
 	for _, l := range r.Legs {
 		if at -= l.Weight; at < 0 {
 			return l

@@ -31,7 +31,7 @@ type Upstream struct {
 	o     Options
 	log   *slog.Logger
 	terms policy.Effective // see Provisional
-	ctx   context.Context // ends with the upstream
+	ctx   context.Context  // ends with the upstream
 	end   context.CancelFunc
 	plan  atomic.Pointer[Plan]
 	ready chan struct{} // closed by the first plan
