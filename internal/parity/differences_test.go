@@ -138,6 +138,14 @@ func differences() []difference {
 			why: "keys move less, and a popular one does no harm; a sidecar and a program send the same key to different instances",
 		},
 		{
+			what: "`HashPolicies` with `SourceIP`", sidecar: "the address that the caller's connection comes from, which is the same on every machine",
+			here: "the program and its machine", why: "so that callers are told apart",
+		},
+		{
+			what: "`BaseEjectionTime` of 0", sidecar: "out until the next sweep", here: "never out",
+			why: "nobody is ejected for no time",
+		},
+		{
 			what: "an instance that is new, or back from ejection", sidecar: "has its whole share at once", here: "has it after 30s",
 			why: "cold instances are slow",
 		},
