@@ -44,11 +44,16 @@ type Call struct {
 	Stream bool
 	// Options are what the caller said about this call with [With].
 	Options Options
+	// Key is the idempotency key that the library puts on all attempts, empty if
+	// there is none or the caller has put it on the request itself.
+	Key string
 
 	// Attempts counts the tries begun so far, the first one included.
 	Attempts int
 	// Instance is the ID of the instance tried last.
 	Instance string
+	// Tries tells of the attempts that have failed, as in [Error].
+	Tries []Try
 }
 
 // Repeatable says whether another attempt after one that was sent this far is
@@ -67,6 +72,7 @@ func (c *Call) Fail(out Outcome) *Error {
 		Attempts: c.Attempts,
 		Reason:   out.Reason,
 		Sent:     out.Sent,
+		Tries:    c.Tries,
 		Err:      out.Err,
 	}
 }

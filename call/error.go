@@ -25,6 +25,9 @@ type Error struct {
 	Reason Reason
 	// Sent says how far the last attempt got.
 	Sent Sent
+	// Tries tells of the attempts that have failed, oldest first: of many, the
+	// first and the latest, [MaxTries] in all.
+	Tries []Try
 	// Err is the cause.
 	Err error
 }

@@ -10,6 +10,15 @@ import (
 type Options struct {
 	// Idempotent marks the call as safe to repeat, whatever its method.
 	Idempotent bool
+	// Key is the idempotency key that the call is sent with: 1 to 255 printable
+	// ASCII characters, the same when the program makes the call again. Its
+	// receiver carries it out once (package idempotency does), so it is safe to
+	// repeat. A key that the request carries already counts instead.
+	Key string
+	// Keyed has a key minted for the call, if it has none: the same for all its
+	// attempts and redirects. It is for receivers that know such keys; then any
+	// call is safe to repeat.
+	Keyed bool
 	// Attempts bounds the tries of this call, the first one included. Default:
 	// the policy's. 1 means no retry.
 	Attempts int
@@ -21,7 +30,8 @@ type Options struct {
 type optionsKey struct{}
 
 // With returns a context whose calls go out with these options. Options of an
-// outer With are replaced as a whole.
+// outer With are replaced as a whole. A context with a Key is for one call alone:
+// another one to the same place would be answered as its repeat.
 func With(ctx context.Context, o Options) context.Context {
 	return context.WithValue(ctx, optionsKey{}, o)
 }

@@ -34,6 +34,13 @@ type Retry struct {
 	// methods tell.
 	// Default: []. Example: ["/stock.v1.Stock/Get", "/prices.v1.Prices/*"].
 	Methods []string `json:"methods,omitzero"`
+	// Key says which calls carry an idempotency key, so that they are safe to
+	// repeat: "given", those that their callers have given one, or "minted", with
+	// them all that are not idempotent by their method: those get a key of their
+	// own, the same for all attempts. Say "minted" only of a service that acts
+	// once on a key, as package idempotency makes it.
+	// Default: given. Example: "minted".
+	Key string `json:"key,omitzero"`
 	// ReplayBytes is how much of a request body is kept in memory to be sent
 	// again when the request can not rewind it; a longer body is not sent twice.
 	// -1 keeps nothing; 16777216 (16 MiB) is the most.
@@ -80,6 +87,12 @@ func conditions(list []retry.Condition) []string {
 	return names
 }
 
+// The values of [Retry].Key.
+const (
+	KeyGiven  = "given"
+	KeyMinted = "minted"
+)
+
 const (
 	maxAttempts = 100 // as many as anybody has asked a sidecar for
 	maxStatuses = 500
@@ -122,6 +135,7 @@ func (r Retry) check(c *checker) {
 		c.thatf(fullMethod(m), element("retry.methods", i),
 			`%s is not a gRPC method: write "/package.Service/Method", or "/package.Service/*" for all of a service`, quote(m))
 	}
+	c.oneOf("retry.key", r.Key, KeyGiven, KeyMinted)
 	c.thatf(r.ReplayBytes <= maxReplay, "retry.replayBytes", "%d is too large: must be at most %d, or -1 for none", r.ReplayBytes, maxReplay)
 }
 

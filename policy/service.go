@@ -42,6 +42,7 @@ func Default() Service {
 			Backoff:     Backoff{Base: milliseconds(25), Max: milliseconds(250)},
 			Budget:      Budget{Ratio: 0.2, Floor: 1},
 			Methods:     []string{},
+			Key:         KeyGiven,
 			ReplayBytes: 64 << 10,
 		},
 		Balancer: Balancer{Policy: P2C, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{}},

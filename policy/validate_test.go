@@ -27,6 +27,7 @@ func TestValidate(t *testing.T) {
 		"-0":           {Service{Breaker: Breaker{FailureRatio: math.Copysign(0, -1)}}, "breaker.failureRatio: -0 is out of range: must be above 0 and at most 1, or -1 for off"},
 		"floor":        {Service{Retry: Retry{Budget: Budget{Floor: 1001}}}, "retry.budget.floor: 1001 is out of range: must be above 0 and at most 1000 retries a second, or -1 for none"},
 		"replay":       {Service{Retry: Retry{ReplayBytes: 1 << 30}}, "retry.replayBytes: 1073741824 is too large: must be at most 16777216, or -1 for none"},
+		"key":          {Service{Retry: Retry{Key: "mint"}}, `retry.key: "mint" is not known: must be "given" or "minted"`},
 		"balancer":     {Service{Balancer: Balancer{Policy: "rr"}}, `balancer.policy: "rr" is not known: must be "p2c" or "peak_ewma" or "round_robin" or "random" or "least_request" or "ring_hash" or "maglev"`},
 		"protocol":     {Service{HTTP: HTTP{Protocol: "h2c"}}, `http.protocol: "h2c" is not known: must be "http1" or "http2"`},
 		"window":       {Service{Breaker: Breaker{Window: Off}}, "breaker.window: off is too short: must be at least 10ms"},

@@ -80,6 +80,7 @@ var rooms = map[string]room{
 	// Floor 5: the path of a call.
 	"internal/outbound": {floor: 5, may: []string{
 		"call", "discovery", "balancer", "internal/cluster", "internal/route", "internal/upstream", "retry", "limit", "policy", "internal/telemetry",
+		"idempotency",
 	}},
 
 	// Floor 6: translators.
@@ -89,6 +90,7 @@ var rooms = map[string]room{
 	}},
 	"internal/httpadapter": {floor: 6, may: []string{
 		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
+		"idempotency",
 	}},
 
 	// Floor 7: front doors.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/internal/outbound"
 )
 
@@ -23,9 +24,19 @@ func learnIdempotency(ctx context.Context, f *outbound.Flight) {
 		declaredIdempotent(f.Method)
 }
 
+// Keyed implements [outbound.Request].
+func (x *unary) Keyed() (given, needless bool) { return keyOf(x.ctx, &x.Flight) }
+
+// Keyed implements [outbound.Request].
+func (x *stream) Keyed() (given, needless bool) { return keyOf(x.ctx, &x.Flight) }
+
+func keyOf(ctx context.Context, f *outbound.Flight) (given, needless bool) {
+	return keyed(ctx), f.Route().Policy.Retry.Idempotent(f.Method) || declaredIdempotent(f.Method)
+}
+
 func keyed(ctx context.Context) bool {
 	md, _ := metadata.FromOutgoingContext(ctx)
-	return len(md.Get("idempotency-key")) > 0
+	return len(md.Get(idempotency.Metadata)) > 0
 }
 
 // declared remembers what was looked up; methods are few.

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/internal/outbound"
 	"github.com/innermesh/innermesh/internal/route"
 )
@@ -13,12 +14,19 @@ import (
 // outgoing is the try as the context of a call on the wire: its metadata are the
 // caller's, as the route changes them, and the trace.
 func (t *try) outgoing(f *outbound.Flight) context.Context {
-	ctx := changeRequest(t, f)
+	ctx := changeRequest(withKey(t, f.Key), f)
 	f.Inject(t.Attempt, &t.trace)
 	if len(t.trace) == 0 {
 		return ctx
 	}
 	return metadata.AppendToOutgoingContext(ctx, t.trace...)
+}
+
+func withKey(ctx context.Context, key string) context.Context {
+	if key == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, idempotency.Metadata, key)
 }
 
 func changeRequest(ctx context.Context, f *outbound.Flight) context.Context {

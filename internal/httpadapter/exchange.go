@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/internal/outbound"
 	"github.com/innermesh/innermesh/internal/route"
 )
@@ -45,6 +46,7 @@ func (t *Transport) describe(req *http.Request, service string) *exchange {
 	}
 	x.Options = call.OptionsFrom(req.Context())
 	x.Idempotent = idempotent(x.Method) || keyed(req.Header)
+	x.Key = keyBefore(req)
 	if x.body = newReplay(req); x.body != nil {
 		x.body.tell = x
 	}
@@ -60,12 +62,6 @@ func idempotent(method string) bool {
 	default:
 		return false
 	}
-}
-
-// keyed says whether the request carries a key that makes it safe to repeat, as
-// net/http has it too.
-func keyed(h http.Header) bool {
-	return h["Idempotency-Key"] != nil || h["X-Idempotency-Key"] != nil
 }
 
 // Send makes one attempt.
@@ -94,6 +90,9 @@ func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 
 // change makes of the request what its route says.
 func (x *exchange) change() {
+	if x.Key != "" {
+		x.own()[idempotency.Header] = []string{idempotency.FormatKey(x.Key)}
+	}
 	way, leg := x.Route(), x.Leg()
 	if way.Rewrites() {
 		_, path := x.Line()
@@ -200,7 +199,7 @@ func (x *exchange) Discard(res *http.Response) {
 
 // answer makes the response the caller's.
 func (x *exchange) answer(res *http.Response) *http.Response {
-	res.Request = x.req
+	res.Request = x.asked()
 	for _, h := range [...]*route.Headers{&x.Leg().Response, &x.Route().Response} {
 		if !h.None() {
 			h.HTTP(res.Header)

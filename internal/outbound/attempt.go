@@ -25,6 +25,7 @@ type Attempt struct {
 	span     telemetry.Span
 	stalled  atomic.Bool
 	judged   bool
+	noted    bool
 	released bool
 }
 

@@ -50,6 +50,9 @@ func (x *exchange) HeaderValue(route.Name) (value string, ok bool) { return "", 
 // QueryValue finds none.
 func (x *exchange) QueryValue(string) (value string, ok bool) { return "", false }
 
+// Keyed says that there is no key, and needs one if the call is not idempotent.
+func (x *exchange) Keyed() (given, needless bool) { return false, x.Idempotent }
+
 // newExchange is a call that can be repeated without harm.
 func newExchange(each func(a *outbound.Attempt) call.Outcome) *exchange {
 	x := &exchange{each: each}

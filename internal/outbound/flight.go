@@ -13,7 +13,6 @@ import (
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/deadline"
 	"github.com/innermesh/innermesh/internal/mono"
-	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/retry"
@@ -57,7 +56,7 @@ func (f *Flight) Route() *upstream.Route { return f.route }
 func (f *Flight) Leg() *upstream.Destination { return f.to }
 
 // start finds the call's way and puts it on the clock.
-func (f *Flight) start(ctx context.Context, d *upstream.Directory, r route.Request) (err error) {
+func (f *Flight) start(ctx context.Context, d *upstream.Directory, r Request) (err error) {
 	f.ctx, f.began, f.tried = ctx, mono.Now(), f.places[:0]
 	if f.upstream, err = d.Get(f.Service); err != nil {
 		return err
@@ -76,7 +75,7 @@ func (f *Flight) start(ctx context.Context, d *upstream.Directory, r route.Reque
 	}
 	f.clock(f.route.Total)
 	f.Idempotent = f.Idempotent || f.Options.Idempotent
-	return nil
+	return f.identify(r) // once: the key is that of the call, not of an attempt
 }
 
 // plan waits for the first word about the service's policy, on the clock of
@@ -250,6 +249,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		out.Err = fmt.Errorf("%w (not tried again: %w)", out.Err, why)
 	}
 	if again {
+		f.note(*out)
 		f.upstream.Retried()
 		f.span.Retrying(&f.Call, out.Reason)
 	}
@@ -356,7 +356,7 @@ func (f *Flight) End(out call.Outcome) {
 func (f *Flight) Broke(out call.Outcome) *call.Error {
 	out = f.classify(out)
 	f.End(out)
-	return f.Fail(out)
+	return f.Failure(out)
 }
 
 // fail ends a call that got no answer.
@@ -371,7 +371,31 @@ func (f *Flight) fail(out call.Outcome) *call.Error {
 		f.span.End()
 	}
 	f.ended = true
+	return f.Failure(out)
+}
+
+// Failure makes the error of a call whose last attempt ended so, though there
+// may be an answer.
+func (f *Flight) Failure(out call.Outcome) *call.Error {
+	f.note(out)
 	return f.Fail(out)
+}
+
+// note remembers the last attempt, which has failed.
+func (f *Flight) note(out call.Outcome) {
+	a := f.attempt
+	if a == nil || a.noted {
+		return
+	}
+	a.noted = true
+	ended := f.judged
+	if !a.judged { // the caller has gone before
+		ended = mono.Now()
+	}
+	f.Tried(call.Try{
+		Instance: a.Member().ID, Reason: out.Reason, Sent: out.Sent,
+		Began: time.Now().Add(a.began - mono.Now()), Took: ended - a.began,
+	})
 }
 
 func (f *Flight) record(out call.Outcome, now time.Duration) {

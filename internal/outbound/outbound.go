@@ -16,12 +16,20 @@ import (
 // allocation; only this package and the adapters see it.
 type Exchange[R any] interface {
 	// Request is what routes are matched against.
-	route.Request
+	Request
 	// Send makes one attempt on the instance of a, within the time of a, which
 	// is also a context. If the outcome has no error there is an answer.
 	Send(a *Attempt) (R, call.Outcome)
 	// Discard gets rid of an answer that nobody will see.
 	Discard(r R)
+}
+
+// Request is what a call can be asked before it is sent.
+type Request interface {
+	route.Request
+	// Keyed says whether the caller has put an idempotency key on the request, and
+	// whether the call needs none, being idempotent by nature.
+	Keyed() (given, needless bool)
 }
 
 // Do carries one call from its facts to its answer. Top to bottom is the
