@@ -19,7 +19,7 @@ MODULES := $(sort $(patsubst ./%,%,$(patsubst %/,%,$(dir $(shell find . -name go
 # Modules with code of our own; under tools/ there are only pins.
 OWN      := $(filter-out tools/%,$(MODULES))
 PKG      ?= ./...
-BENCH    ?= ./mesh/...
+BENCH    ?= ./mesh/... ./internal/upstream
 COUNT    ?= 1
 BASE     ?= main
 BENCHTIME ?= 3s

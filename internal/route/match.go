@@ -55,8 +55,8 @@ func (m *match) all() bool {
 		len(m.methods) == 0 && len(m.headers) == 0 && len(m.query) == 0
 }
 
-func (m *match) fits(r Request) bool {
-	method, path := r.Line()
+// fits looks at a request, whose line has been read once for all routes.
+func (m *match) fits(r Request, method, path string) bool {
 	switch {
 	case m.path != "" && !m.equal(path, m.path):
 		return false

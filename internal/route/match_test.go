@@ -70,12 +70,12 @@ func TestMatch(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, r := range test.fits {
-				if !m.fits(r) {
+				if !m.fits(r, r.method, r.path) {
 					t.Errorf("%v does not fit", r)
 				}
 			}
 			for _, r := range test.missing {
-				if m.fits(r) {
+				if m.fits(r, r.method, r.path) {
 					t.Errorf("%v fits", r)
 				}
 			}

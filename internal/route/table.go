@@ -158,8 +158,12 @@ func (t *Table) Plain() bool { return len(t.routes) == 1 }
 // Match returns the first route that fits the request; there always is one.
 func (t *Table) Match(r Request) *Route {
 	last := len(t.routes) - 1
+	if last == 0 {
+		return t.routes[0] // and nobody looks at the request
+	}
+	method, path := r.Line()
 	for _, route := range t.routes[:last] {
-		if route.match.fits(r) {
+		if route.match.fits(r, method, path) {
 			return route
 		}
 	}
