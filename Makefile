@@ -87,7 +87,7 @@ fix: lint-tool ## Modernize, format, sort imports
 
 .PHONY: examples
 examples: ## Run the example programs that need nothing but Go
-	@for p in $(wildcard examples/quickstart); do (set -x; go run ./$$p </dev/null); done
+	@for p in $(wildcard examples/quickstart examples/saga); do (set -x; go run ./$$p </dev/null); done
 
 .PHONY: demo
 demo: ## Programs that find each other in a real Consul, and two that are killed; builds Consul first
@@ -123,6 +123,7 @@ fuzz: ## Each fuzz target for FUZZTIME (default 1m); crashers land in testdata
 crash: ROUNDS = 2000
 crash: ## Kill real processes at random points, ROUNDS (default 2000) times, and look for what was lost
 	INNERMESH_CRASH_ROUNDS=$(ROUNDS) go test -run '^TestCrash' -v -count=1 -timeout 60m ./deadletter/...
+	INNERMESH_CRASH_ROUNDS=$(ROUNDS) go test -run '^TestCrash' -v -count=1 -timeout 60m ./saga/...
 
 .PHONY: consul
 consul: ## Build the Consul server for tests into the cache, once; prints where it is
