@@ -19,7 +19,7 @@ type Balancer struct {
 	// "peak_ewma" takes that of two which is expected to answer first,
 	// "round_robin" takes them in turn, "random" any, "ring_hash" and "maglev"
 	// always the same one for the same hash. All of them honour weights.
-	// Default: p2c. Example: "round_robin".
+	// Default: peak_ewma. Example: "round_robin".
 	Policy string `json:"policy,omitzero"`
 	// Choices is how many instances least_request draws, 2 to 100.
 	// Default: 2. Example: 3.

@@ -45,7 +45,7 @@ func Default() Service {
 			Key:         KeyGiven,
 			ReplayBytes: 64 << 10,
 		},
-		Balancer: Balancer{Policy: P2C, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{}},
+		Balancer: Balancer{Policy: PeakEWMA, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{}},
 		Breaker: Breaker{
 			Failures:     5,
 			FailureRatio: 0.5,

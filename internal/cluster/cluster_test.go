@@ -35,7 +35,9 @@ func open(t *testing.T, registry *discovery.Memory) *cluster.Cluster {
 }
 
 func merged(s policy.Service) policy.Effective {
-	return policy.Merge(policy.Layer{Name: "built-in", Service: policy.Default()}, policy.Layer{Name: "test", Service: s})
+	base := policy.Default()
+	base.Balancer.Policy = policy.P2C // so that an instance which fails is still picked
+	return policy.Merge(policy.Layer{Name: "built-in", Service: base}, policy.Layer{Name: "test", Service: s})
 }
 
 func info() balancer.Info { return balancer.Info{Now: mono.Now()} }

@@ -39,9 +39,9 @@ func differences() []difference {
 	off.BaseTime = 0
 	return []difference{
 		{
-			what: "`LoadBalancer`, unsaid", sidecar: "`round_robin`", here: "`p2c`", unsaid: true, settable: true,
-			why:    "the less busy of two is better wherever answers do not all take the same time",
-			fields: fields{"Level.Balancer": exactly(parity.Balancer{Policy: "round_robin"}, parity.Balancer{Policy: "p2c"})},
+			what: "`LoadBalancer`, unsaid", sidecar: "`round_robin`", here: "`peak_ewma`", unsaid: true, settable: true,
+			why:    "who answers sooner gets more, and one that is slow or fails at once is left alone",
+			fields: fields{"Level.Balancer": exactly(parity.Balancer{Policy: "round_robin"}, parity.Balancer{Policy: "peak_ewma"})},
 		},
 		{
 			what: "`ConnectTimeout`, unsaid", sidecar: "5s", here: "1s", unsaid: true, settable: true,
