@@ -14,7 +14,7 @@ const (
 	// Header is the HTTP header with the key, a structured-field String as the
 	// IETF draft has it: see [FormatKey].
 	Header = "Idempotency-Key"
-	// Metadata is the gRPC metadata with the key, as it is.
+	// Metadata is the gRPC metadata with the key: bare, or as in Header.
 	Metadata = "idempotency-key"
 	// ReplayedHeader is "true" on an answer that was given before.
 	ReplayedHeader = "Idempotent-Replayed"

@@ -161,7 +161,8 @@ func TestGRPCKeys(t *testing.T) {
 		own     string
 		key     string
 	}{
-		"given":                     {client: plain, options: call.Options{Key: `a "b"`}, key: `a "b"`},
+		"given":                     {client: plain, options: call.Options{Key: "order-42"}, key: "order-42"},
+		"given, in need of quotes":  {client: plain, options: call.Options{Key: `a "b"`}, key: `"a \"b\""`},
 		"minted":                    {client: plain, options: call.Options{Keyed: true}, key: "?"},
 		"minted by policy":          {client: minting, key: "?"},
 		"the caller's own":          {client: minting, options: call.Options{Key: "another", Keyed: true}, own: "mine", key: "mine"},

@@ -35,6 +35,7 @@ type Mesh struct {
 	registrar discovery.Registrar
 	dialling  []grpc.DialOption
 	configs   sync.Map // service to *tls.Config
+	guards    guards
 
 	mu       sync.Mutex
 	closing  []func(context.Context) error // undone in reverse
@@ -86,6 +87,11 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
 	}
 	m.onClose(func(context.Context) error { return unobserve() })
+	uncount, err := m.tel.ObserveGuarded(m.guards.count)
+	if err != nil {
+		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
+	}
+	m.onClose(func(context.Context) error { return uncount() })
 	m.dialling = grpcadapter.DialOptions(grpcadapter.Options{Directory: m.directory, TLS: m.secure()})
 	return ctx.Err()
 }

@@ -26,7 +26,16 @@ func withKey(ctx context.Context, key string) context.Context {
 	if key == "" {
 		return ctx
 	}
-	return metadata.AppendToOutgoingContext(ctx, idempotency.Metadata, key)
+	return metadata.AppendToOutgoingContext(ctx, idempotency.Metadata, spell(key))
+}
+
+// spell writes a key so that a receiver reads it: as it is, or in quotes if it
+// would not be taken for one.
+func spell(key string) string {
+	if read, err := idempotency.ParseKey(key); err == nil && read == key {
+		return key
+	}
+	return idempotency.FormatKey(key)
 }
 
 func changeRequest(ctx context.Context, f *outbound.Flight) context.Context {

@@ -16,6 +16,7 @@ const (
 	metricInflight     = "innermesh.client.inflight"
 	metricBreaker      = "innermesh.breaker.changes"
 	metricConfig       = "innermesh.config.updates"
+	metricGuarded      = "innermesh.idempotency.requests"
 )
 
 // The attributes. Names that OpenTelemetry's conventions define keep them.

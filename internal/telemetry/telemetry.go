@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
@@ -36,6 +37,7 @@ type Telemetry struct {
 	breaker                   metric.Int64Counter
 	config                    metric.Int64Counter
 	inflight                  metric.Int64ObservableUpDownCounter
+	guarded                   metric.Int64ObservableCounter
 	meter                     metric.Meter
 }
 
@@ -83,6 +85,10 @@ func (t *Telemetry) instruments() (err error) {
 		t.inflight, err = t.meter.Int64ObservableUpDownCounter(metricInflight,
 			metric.WithUnit("{attempt}"), metric.WithDescription("Attempts under way."))
 	}
+	if err == nil {
+		t.guarded, err = t.meter.Int64ObservableCounter(metricGuarded,
+			metric.WithUnit("{request}"), metric.WithDescription("Requests with an idempotency key by what became of them."))
+	}
 	return err
 }
 
@@ -97,6 +103,22 @@ func (t *Telemetry) ObserveInflight(each func(tell func(service string, n int)))
 	}, t.inflight)
 	if err != nil {
 		return nil, fmt.Errorf("observe %s: %w", metricInflight, err)
+	}
+	return reg.Unregister, nil
+}
+
+// ObserveGuarded asks each time metrics are collected how many requests with an
+// idempotency key this program's servers have had, by what became of them. stop
+// ends that.
+func (t *Telemetry) ObserveGuarded(each func(tell func(result string, n uint64))) (stop func() error, err error) {
+	reg, err := t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		each(func(result string, n uint64) {
+			o.ObserveInt64(t.guarded, int64(min(n, math.MaxInt64)), metric.WithAttributes(attrSource.String(t.source), attrResult.String(result)))
+		})
+		return nil
+	}, t.guarded)
+	if err != nil {
+		return nil, fmt.Errorf("observe %s: %w", metricGuarded, err)
 	}
 	return reg.Unregister, nil
 }
