@@ -11,8 +11,13 @@
 // config entries on which both are tried; [Upstream.Documented] is what Consul
 // promises where 1.22.3 serves something else.
 //
-// `make conformance` plays them all; with PARITY_DUMP=dir the test writes there
-// what the oracle says about each.
+// A [Comparison] holds a [Subject] against it: the plan, what becomes of requests,
+// where calls go when they are drawn, and what instances and callers see when they
+// are sent. The subject of the tests is innermesh, put together as package mesh
+// does it.
+//
+// `make conformance` plays them all and prints how they went; with
+// PARITY_DUMP=dir the test writes there what the oracle says about each.
 //
 // The module is nested because of the types of Envoy: nobody who imports the
 // library should download them.
