@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"errors"
 
 	"github.com/innermesh/innermesh/internal/consul"
 	"github.com/innermesh/innermesh/policy"
@@ -28,7 +27,7 @@ func (d *kvDocuments) watch(ctx context.Context, service string, tell func(polic
 		if kv.Err != nil {
 			// The client has told; what was read before stays in force. Consul's
 			// refusal is an answer too, a silent Consul is none.
-			tell(policyUpdate{what: what, unknown: errors.Is(kv.Err, consul.ErrUnreachable)})
+			tell(policyUpdate{what: what, unknown: consul.Silent(kv.Err)})
 			return
 		}
 		u := policyUpdate{what: what, found: kv.Found, index: kv.Index}

@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"strconv"
 
@@ -23,7 +22,7 @@ func (e *entries) watch(ctx context.Context, service string, tell func(policyUpd
 		if u.Err != nil {
 			// The source has told the good layers before. A refusal is an answer
 			// too, a silent Consul is none.
-			tell(policyUpdate{what: what, index: u.Index, err: u.Err, unknown: errors.Is(u.Err, consul.ErrUnreachable)})
+			tell(policyUpdate{what: what, index: u.Index, err: u.Err, unknown: consul.Silent(u.Err)})
 			return
 		}
 		layers := map[slot]policy.Layer{slotEntries: u.Entries, slotSharedConfig: u.Defaults, slotMeta: u.Extension}
