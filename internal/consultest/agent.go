@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// Agent is a running Consul server that is its own leader. Its methods are safe
+// Agent is a running Consul server: its own leader, or one of a [Cluster]. Its methods are safe
 // for concurrent use, but only one of Kill, Restart and Stop at a time makes
 // sense.
 type Agent struct {
@@ -26,6 +26,7 @@ type Agent struct {
 	options Options
 	dir     string
 	ports   ports
+	join    []string // where its cluster gossips; none is alone
 
 	mu   sync.Mutex
 	proc *process // nil while it is not running
@@ -91,6 +92,12 @@ func (a *Agent) LogTail(lines int) string {
 		}
 	}
 	return string(data[at+1:])
+}
+
+func (a *Agent) running() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.proc != nil
 }
 
 // take hands over the running process, so that only one caller ends it.

@@ -36,15 +36,8 @@ type Options struct {
 // only; the caller ends the agent with [Agent.Stop]. On Linux the agent is also
 // ended when the program that launched it dies.
 func Launch(ctx context.Context, o Options) (*Agent, error) {
-	if o.Binary == "" {
-		path, err := Binary()
-		if err != nil {
-			return nil, err
-		}
-		o.Binary = path
-	}
-	if o.Patience == 0 {
-		o.Patience = 30 * time.Second
+	if err := o.complete(); err != nil {
+		return nil, err
 	}
 	a := &Agent{options: o, dir: o.Dir}
 	if a.dir == "" {
@@ -57,12 +50,9 @@ func Launch(ctx context.Context, o Options) (*Agent, error) {
 	// A port found free may be taken before the agent gets to it.
 	var err error
 	for range 3 {
-		if a.ports, err = freePorts(); err != nil {
+		if err = a.choosePorts(); err != nil {
 			break
 		}
-		a.HTTPAddr = "127.0.0.1:" + strconv.Itoa(a.ports.http)
-		a.GRPCAddr = "127.0.0.1:" + strconv.Itoa(a.ports.grpc)
-		a.Node = "node-" + strconv.Itoa(a.ports.http)
 		if err = a.start(ctx); !errors.Is(err, errEnded) || ctx.Err() != nil {
 			break
 		}
@@ -72,6 +62,32 @@ func Launch(ctx context.Context, o Options) (*Agent, error) {
 		return nil, errors.Join(err, a.Stop())
 	}
 	return a, nil
+}
+
+// complete fills in the defaults.
+func (o *Options) complete() error {
+	if o.Binary == "" {
+		path, err := Binary()
+		if err != nil {
+			return err
+		}
+		o.Binary = path
+	}
+	if o.Patience == 0 {
+		o.Patience = 30 * time.Second
+	}
+	return nil
+}
+
+// choosePorts finds new ports; address and name are made of them.
+func (a *Agent) choosePorts() (err error) {
+	if a.ports, err = freePorts(); err != nil {
+		return err
+	}
+	a.HTTPAddr = "127.0.0.1:" + strconv.Itoa(a.ports.http)
+	a.GRPCAddr = "127.0.0.1:" + strconv.Itoa(a.ports.grpc)
+	a.Node = "node-" + strconv.Itoa(a.ports.http)
+	return nil
 }
 
 // start runs the process on the agent's ports and waits for its leader.
@@ -94,16 +110,22 @@ func (a *Agent) start(ctx context.Context) error {
 
 func (a *Agent) args() []string {
 	args := []string{"agent", "-dev"}
-	if a.options.Persistent {
+	if a.options.Persistent || len(a.join) > 0 {
 		args = []string{
-			"agent", "-server", "-bootstrap-expect=1", "-data-dir=" + filepath.Join(a.dir, "data"),
+			"agent", "-server", fmt.Sprintf("-bootstrap-expect=%d", max(len(a.join), 1)), "-data-dir=" + filepath.Join(a.dir, "data"),
 			"-hcl=connect { enabled = true } performance { raft_multiplier = 1 }",
 		}
 	}
+	for _, addr := range a.join {
+		args = append(args, "-retry-join="+addr)
+	}
+	if len(a.join) == 0 {
+		// Fast gossip: a lone agent has nobody to be polite to. Others on a busy
+		// machine may be slow without being dead.
+		args = append(args, "-hcl=gossip_lan { gossip_interval = \"50ms\" probe_interval = \"200ms\" probe_timeout = \"100ms\" }")
+	}
 	args = append(args,
 		"-node="+a.Node, "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=info",
-		// Fast gossip: a lone agent has nobody to be polite to.
-		"-hcl=gossip_lan { gossip_interval = \"50ms\" probe_interval = \"200ms\" probe_timeout = \"100ms\" }",
 		"-hcl=disable_update_check = true",
 		fmt.Sprintf("-hcl=ports { http = %d grpc = %d grpc_tls = -1 dns = -1 server = %d serf_lan = %d serf_wan = %d }",
 			a.ports.http, a.ports.grpc, a.ports.server, a.ports.serfLAN, a.ports.serfWAN))

@@ -49,6 +49,30 @@ func Start(t TB, o Options) *Agent {
 	return a
 }
 
+// StartCluster does for several servers what [Start] does for one.
+func StartCluster(t TB, servers int, o Options) *Cluster {
+	t.Helper()
+	skipWithoutBinary(t, &o)
+	if o.Dir == "" {
+		o.Dir = t.ArtifactDir()
+	}
+	c, err := LaunchCluster(t.Context(), servers, o)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Errorf("stop Consul: %v", err)
+		}
+		for _, a := range c.Servers {
+			if t.Failed() {
+				t.Logf("the last lines of %s:\n%s", a.LogPath(), a.LogTail(30))
+			}
+		}
+	})
+	return c
+}
+
 // shared is the package's agent. It is state of the test binary, which is why
 // it may stand here: a test has no other place that outlives it.
 var shared struct {
