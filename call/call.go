@@ -42,6 +42,9 @@ type Call struct {
 	// Stream says that the call outlives its first answer, so that only the
 	// caller's own deadline bounds it.
 	Stream bool
+	// Serving is which attempt of its caller's the call is being served for that
+	// this one is a part of; 0 if that is not known.
+	Serving int
 	// Options are what the caller said about this call with [With].
 	Options Options
 	// Key is the idempotency key that the library puts on all attempts, empty if

@@ -45,7 +45,7 @@ func ExampleDecode() {
 	// Output:
 	// decode policy stock.json: 3 mistakes
 	// 	2:24 timeout.total: 15: a duration needs its unit: write a string, such as "250ms" or "2s", or "off"
-	// 	3:13 retry.atempts: unknown field: did you mean "retry.attempts"? allowed here: attempts, on, statuses, backoff, budget, methods, key, replayBytes
+	// 	3:13 retry.atempts: unknown field: did you mean "retry.attempts"? allowed here: attempts, on, statuses, backoff, budget, nested, methods, key, replayBytes
 	// 	4:26 balancer.policy: "fastest" is not known: must be "p2c" or "peak_ewma" or "round_robin" or "random" or "least_request" or "ring_hash" or "maglev"
 }
 

@@ -27,6 +27,12 @@ type Retry struct {
 	Statuses []int   `json:"statuses,omitzero"`
 	Backoff  Backoff `json:"backoff,omitzero"`
 	Budget   Budget  `json:"budget,omitzero"`
+	// Nested says whether a call is tried again that is made to serve one which
+	// is itself a further attempt: "never", so that only one layer of a graph of
+	// calls retries, or "always". Further attempts say that they are in the
+	// header innermesh-attempt. What was never sent is tried elsewhere either way.
+	// Default: never. Example: "always".
+	Nested string `json:"nested,omitzero"`
 	// Methods lists the gRPC methods that are idempotent, each as
 	// "/package.Service/Method" or, for all of a service,
 	// "/package.Service/*", 1000 at most. The list replaces that of the layer
@@ -76,6 +82,12 @@ type Budget struct {
 	Floor float64 `json:"floor,omitzero"`
 }
 
+// The values of [Retry].Nested.
+const (
+	Never  = "never"
+	Always = "always"
+)
+
 // OnConnectFailure is the condition that Consul has a field of its own for.
 const OnConnectFailure = string(retry.OnConnectFailure)
 
@@ -119,6 +131,7 @@ func (r Retry) check(c *checker) {
 		c.thatf(r.Backoff.Base <= r.Backoff.Max, "retry.backoff.base", "%s is too long: must not be above %s, which is %s",
 			r.Backoff.Base, c.name("retry.backoff.max"), r.Backoff.Max)
 	}
+	c.oneOf("retry.nested", r.Nested, Never, Always)
 	c.ratio("retry.budget.ratio", r.Budget.Ratio)
 	c.thatf(within(r.Budget.Floor, maxFloor), "retry.budget.floor",
 		"%v is out of range: must be above 0 and at most %d retries a second, or -1 for none", r.Budget.Floor, maxFloor)

@@ -34,6 +34,7 @@ func Default() Service {
 			Total:   seconds(15),
 			Connect: seconds(1),
 			Idle:    seconds(300),
+			Tell:    TellNothing,
 		},
 		Retry: Retry{
 			Attempts:    3,
@@ -41,6 +42,7 @@ func Default() Service {
 			Statuses:    []int{},
 			Backoff:     Backoff{Base: milliseconds(25), Max: milliseconds(250)},
 			Budget:      Budget{Ratio: 0.2, Floor: 1},
+			Nested:      Never,
 			Methods:     []string{},
 			Key:         KeyGiven,
 			ReplayBytes: 64 << 10,

@@ -25,7 +25,19 @@ type Timeout struct {
 	// gRPC call, are not concerned. "off" lets it be silent for ever.
 	// Default: 5m0s. Example: "1m".
 	Idle Duration `json:"idle,omitzero"`
+	// Tell says whether an HTTP request tells how many milliseconds its answer
+	// is waited for, in the header x-envoy-expected-rq-timeout-ms: "remaining"
+	// does, at the price of a copy of the headers; "nothing" does not. gRPC
+	// always tells.
+	// Default: nothing. Example: "remaining".
+	Tell string `json:"tell,omitzero"`
 }
+
+// The values of [Timeout].Tell.
+const (
+	TellNothing   = "nothing"
+	TellRemaining = "remaining"
+)
 
 func (t Timeout) check(c *checker) {
 	if t.Total > 0 && t.PerTry > 0 {
@@ -33,6 +45,7 @@ func (t Timeout) check(c *checker) {
 			t.PerTry, c.name("timeout.total"), t.Total)
 	}
 	c.thatf(t.Connect >= 0, "timeout.connect", "can not be off: give a duration above zero")
+	c.oneOf("timeout.tell", t.Tell, TellNothing, TellRemaining)
 }
 
 // perTry is the time of one attempt when nobody set it, and why it is that.

@@ -23,6 +23,9 @@ type Options struct {
 	Base time.Duration
 	// Max is where the ceiling stops growing. Default 250 ms.
 	Max time.Duration
+	// Nested has calls tried again, too, that are made to serve one that is
+	// itself a further attempt.
+	Nested bool
 	// Budget bounds the retries of all calls to a destination.
 	Budget BudgetOptions
 }

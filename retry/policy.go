@@ -21,6 +21,9 @@ var (
 	// ErrUnsafe: the attempt may have been carried out, and the call is not
 	// known to be safe to repeat.
 	ErrUnsafe = errors.New("not safe to repeat: give the call an Idempotency-Key, or mark it idempotent")
+	// ErrNested: the call serves one that is itself a further attempt. Who makes
+	// those is the one to try again.
+	ErrNested = errors.New("part of a call that is itself tried again")
 	// ErrAttempts: all attempts were used.
 	ErrAttempts = errors.New("all attempts used")
 	// ErrPushback: the instance asked for more patience than there is.
@@ -58,6 +61,8 @@ func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, f
 		return 0, false, nil
 	case !c.Repeatable(out.Sent):
 		return 0, false, ErrUnsafe
+	case c.Serving > 1 && !p.o.Nested && out.Sent != call.NotSent:
+		return 0, false, ErrNested
 	case out.NoRetry || out.RetryAfter > patience:
 		return 0, false, ErrPushback
 	case c.Attempts >= p.attempts(c) && (!c.WaitForReady || out.Sent != call.NotSent):

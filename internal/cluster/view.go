@@ -95,6 +95,52 @@ func (v *View) Choice(info balancer.Info) (fresh, open bool) {
 	return false, open
 }
 
+// Neighbours adds to a list, which it may not write to, the members that share a
+// zone with one of these.
+func (v *View) Neighbours(list, of []*balancer.Member) []*balancer.Member {
+	type zone struct{ region, name string }
+	in := func(m *Member) zone { i := m.instance.Load(); return zone{i.Region, i.Zone} }
+	var zones []zone
+	for i, m := range v.loads {
+		if z := in(v.members[i]); z.name != "" && slices.Contains(of, m) {
+			zones = append(zones, z)
+		}
+	}
+	if len(zones) == 0 {
+		return list
+	}
+	list = slices.Clip(list)
+	for i, m := range v.loads {
+		if slices.Contains(zones, in(v.members[i])) && !slices.Contains(of, m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// Quickest is the time that one in ten answers of the fastest of a few members
+// kept to, of those that were not tried yet; 0 if nothing is known of one.
+func (v *View) Quickest(info balancer.Info) (least time.Duration) {
+	const few = 8
+	looked := 0
+	for i, m := range v.loads {
+		if !m.Open(info.Now) || slices.Contains(info.Tried, m) {
+			continue
+		}
+		took := v.members[i].latency.Quantile(0.1)
+		if took == 0 {
+			return 0
+		}
+		if looked == 0 || took < least {
+			least = took
+		}
+		if looked++; looked == few {
+			break
+		}
+	}
+	return least
+}
+
 // Pick chooses a member for an attempt and passes its breaker. Members tried
 // before are chosen again only if there is no other.
 func (v *View) Pick(info balancer.Info) (Pick, error) {

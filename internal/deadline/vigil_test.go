@@ -24,42 +24,42 @@ func (s *stalls) Stall() { s.after.Store(int64(time.Since(s.begin))); s.times.Ad
 func TestVigil(t *testing.T) {
 	const limit = 10 * time.Second
 	tests := map[string]struct {
-		act  func(s *deadline.Silence)
+		act  func(s *deadline.Silence, pass func(time.Duration))
 		want time.Duration // 0 is never
 	}{
-		"nobody waits": {func(*deadline.Silence) {}, 0},
-		"one waits":    {func(s *deadline.Silence) { s.Wait() }, limit},
-		"a wait that begins late": {func(s *deadline.Silence) {
+		"nobody waits": {func(*deadline.Silence, func(time.Duration)) {}, 0},
+		"one waits":    {func(s *deadline.Silence, pass func(time.Duration)) { s.Wait() }, limit},
+		"a wait that begins late": {func(s *deadline.Silence, pass func(time.Duration)) {
 			s.Wait()
 			s.Move()
-			time.Sleep(9 * limit)
+			pass(9 * limit)
 			s.Wait()
 		}, 10 * limit},
-		"a heartbeat": {func(s *deadline.Silence) {
+		"a heartbeat": {func(s *deadline.Silence, pass func(time.Duration)) {
 			for range 5 {
 				s.Wait()
-				time.Sleep(limit - 1)
+				pass(limit - 1)
 				s.Move()
 			}
 		}, 0},
-		"a heartbeat that ends": {func(s *deadline.Silence) {
+		"a heartbeat that ends": {func(s *deadline.Silence, pass func(time.Duration)) {
 			for range 5 {
 				s.Wait()
-				time.Sleep(limit - time.Second)
+				pass(limit - time.Second)
 				s.Move()
 			}
 			s.Wait()
 		}, 5*(limit-time.Second) + limit},
-		"the other direction": {func(s *deadline.Silence) {
+		"the other direction": {func(s *deadline.Silence, pass func(time.Duration)) {
 			s.Wait() // to read
 			for range 3 {
-				time.Sleep(limit / 2)
+				pass(limit / 2)
 				s.Wait()
 				s.Move()
 			}
 		}, 3*limit/2 + limit},
-		"something else moves": {func(s *deadline.Silence) { s.Wait(); time.Sleep(limit / 2); s.Stir() }, 3 * limit / 2},
-		"ended":                {func(s *deadline.Silence) { s.Wait(); s.End(); s.End() }, 0},
+		"something else moves": {func(s *deadline.Silence, pass func(time.Duration)) { s.Wait(); pass(limit / 2); s.Stir() }, 3 * limit / 2},
+		"ended":                {func(s *deadline.Silence, pass func(time.Duration)) { s.Wait(); s.End(); s.End() }, 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestVigil(t *testing.T) {
 				v := deadline.Vigil{After: limit}
 				over := &stalls{begin: time.Now()}
 				s.Start(&v, over)
-				test.act(&s)
+				test.act(&s, time.Sleep)
 				time.Sleep(100 * limit)
 				want := int32(1)
 				if test.want == 0 {

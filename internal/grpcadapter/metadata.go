@@ -2,10 +2,12 @@ package grpcadapter
 
 import (
 	"context"
+	"strconv"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/internal/outbound"
 	"github.com/innermesh/innermesh/internal/route"
@@ -15,6 +17,9 @@ import (
 // caller's, as the route changes them, and the trace.
 func (t *try) outgoing(f *outbound.Flight) context.Context {
 	ctx := changeRequest(withKey(t, f.Key), f)
+	if t.Number > 1 {
+		t.trace.Set(call.AttemptHeader, strconv.Itoa(t.Number))
+	}
 	f.Inject(t.Attempt, &t.trace)
 	if len(t.trace) == 0 {
 		return ctx

@@ -18,6 +18,7 @@ import (
 type try struct {
 	*outbound.Attempt
 	sent, received atomic.Bool
+	ratelimited    atomic.Bool
 	pushback       atomic.Pointer[string]
 	trace          carrier
 }
@@ -39,6 +40,9 @@ func (t *try) done(info balancer.DoneInfo) {
 	}
 	if info.BytesReceived {
 		t.received.Store(true)
+	}
+	if len(info.Trailer.Get("x-envoy-ratelimited")) > 0 { // what a limiter says comes without a header
+		t.ratelimited.Store(true)
 	}
 	if v := info.Trailer.Get("grpc-retry-pushback-ms"); len(v) > 0 {
 		t.pushback.Store(&v[0])
@@ -92,6 +96,7 @@ func (t *try) over(code codes.Code) bool {
 
 // pushed takes in the server's wish about retries, if it has one.
 func (t *try) pushed(out *call.Outcome) {
+	out.Ratelimited = t.ratelimited.Load()
 	if v := t.pushback.Load(); v != nil {
 		out.RetryAfter, out.NoRetry = pushback(*v)
 	}

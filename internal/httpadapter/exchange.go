@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -70,6 +69,7 @@ func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 	if a.Number == 1 {
 		x.change()
 	}
+	x.tell(a.Number, x.Left(a))
 	x.Inject(a, x)
 	r := x.req.WithContext(a)
 	r.URL, r.Header = &x.url, x.header
@@ -129,24 +129,9 @@ func judge(res *http.Response) call.Outcome {
 	out := call.Outcome{Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered, Status: res.StatusCode}
 	if out.Reason == call.Throttled || out.Reason == call.Unavailable {
 		out.Ratelimited = len(res.Header["X-Envoy-Ratelimited"]) > 0
-		out.RetryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
+		out.RetryAfter = patience(res.Header, out.Reason == call.Throttled || out.Ratelimited, time.Now())
 	}
 	return out
-}
-
-// retryAfter reads RFC 9110's Retry-After: seconds or a date. What can not be
-// read says nothing.
-func retryAfter(v string, now time.Time) time.Duration {
-	if v == "" {
-		return 0
-	}
-	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return time.Duration(s) * time.Second
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }
 
 // judgeError says how far an attempt got that brought no response.

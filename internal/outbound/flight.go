@@ -135,7 +135,11 @@ func (f *Flight) next() (*Attempt, error) {
 	if f.Attempts > 0 {
 		now, a = mono.Now(), new(Attempt) // the first may still be known to a transport
 	}
-	pick, err := f.to.Pick(f.info(now))
+	info := f.info(now)
+	if f.Attempts > 0 {
+		info = f.to.Elsewhere(info)
+	}
+	pick, err := f.to.Pick(info)
 	if err != nil {
 		f.attempt = nil
 		return nil, err
@@ -241,7 +245,8 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		fresh = false
 	}
 	left := f.left(now)
-	wait, again, why := f.route.Retry.Next(&f.Call, *out, left, now, fresh)
+	f.Serving = call.InboundFrom(f.ctx).Attempt
+	wait, again, why := f.route.Retry.Next(&f.Call, *out, f.enough(left, now), now, fresh)
 	if f.WaitForReady && errors.Is(why, retry.ErrNoTime) {
 		return left, true // who wants to wait waits to the end of its time
 	}
@@ -259,6 +264,31 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 // waits says whether the call would rather wait than be told that nobody is
 // there.
 func (f *Flight) waits(out *call.Outcome) bool { return f.WaitForReady && out.Reason == call.Rejected }
+
+// enough is what of the time that is left can be waited before another attempt:
+// one that can not be answered in the rest is not made.
+func (f *Flight) enough(left, now time.Duration) time.Duration {
+	if left < 0 {
+		return left
+	}
+	return max(left-f.to.Quickest(f.info(now)), 0)
+}
+
+// Left is how much time an attempt has that is about to be sent, negative if it
+// has no end or the route wants that kept quiet.
+func (f *Flight) Left(a *Attempt) time.Duration {
+	if !f.route.Tells {
+		return -1
+	}
+	now := mono.Now()
+	left := f.left(now)
+	if a.until != 0 {
+		if own := max(a.until-now, 0); left < 0 || own < left {
+			left = own
+		}
+	}
+	return left
+}
 
 // left is how much time the call has, negative if it has no end.
 func (f *Flight) left(now time.Duration) time.Duration {

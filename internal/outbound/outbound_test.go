@@ -395,3 +395,76 @@ func TestTimedOutErrorsSayHowLong(t *testing.T) {
 		}
 	}, "a")
 }
+
+// A second attempt goes to another zone, as long as there is somebody.
+func TestNoZoneTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		var all []discovery.Instance
+		for i, zone := range []string{"1", "1", "1", "1", "2"} {
+			id := string(rune('a' + i))
+			all = append(all, discovery.Instance{ID: id, Address: id + ":80", Region: "eu", Zone: zone})
+		}
+		if err := registry.Set("web", all...); err != nil {
+			t.Fatal(err)
+		}
+		d := directory(t, registry, policy.Service{
+			Retry:   policy.Retry{Attempts: 3, Budget: policy.Budget{Ratio: -1}},
+			Breaker: policy.Breaker{Failures: -1, FailureRatio: -1}, Ejection: policy.Ejection{Failures: -1},
+		})
+		for range 50 {
+			x := newExchange(always(busy))
+			if _, err := do(t.Context(), d, x); err != nil {
+				t.Fatal(err)
+			}
+			if x.asked[0] != "e" && x.asked[1] != "e" {
+				t.Fatalf("asked %v, want the other zone's e second", x.asked)
+			}
+			slices.Sort(x.asked)
+			if len(slices.Compact(x.asked)) != 3 {
+				t.Fatalf("asked %v, want three", x.asked)
+			}
+		}
+	})
+}
+
+// What serves a further attempt is not tried again, unless nothing was sent.
+func TestNestedCallsAreNotRetried(t *testing.T) {
+	within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
+		for serving, want := range map[int]int{0: 3, 1: 3, 2: 1} {
+			x := newExchange(always(reset))
+			_, err := do(call.Serving(t.Context(), call.Inbound{Attempt: serving}), d, x)
+			if x.Attempts != want || errors.Is(err, retry.ErrNested) != (want == 1) {
+				t.Errorf("serving %d: %d attempts, %v", serving, x.Attempts, err)
+			}
+		}
+		x := newExchange(always(unreachable))
+		if _, err := do(call.Serving(t.Context(), call.Inbound{Attempt: 2}), d, x); x.Attempts != 3 {
+			t.Errorf("unreachable: %d attempts, %v", x.Attempts, err)
+		}
+	}, "a", "b", "c")
+}
+
+// No attempt is made that no instance would answer in time.
+func TestNoAttemptThatCanNotFinish(t *testing.T) {
+	p := timeout(time.Second, -1)
+	p.Retry.Backoff.Base = policy.Off
+	within(t, p, func(t *testing.T, d *upstream.Directory) {
+		slow := func(out call.Outcome, took time.Duration) func(*outbound.Attempt) call.Outcome {
+			return func(*outbound.Attempt) call.Outcome { time.Sleep(took); return out }
+		}
+		for range 20 { // both become known
+			if _, err := do(t.Context(), d, newExchange(slow(fine, 300*time.Millisecond))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x := newExchange(slow(reset, 800*time.Millisecond))
+		if _, err := do(t.Context(), d, x); x.Attempts != 1 || !errors.Is(err, retry.ErrNoTime) {
+			t.Errorf("%d attempts, %v", x.Attempts, err)
+		}
+		x = newExchange(slow(reset, 300*time.Millisecond))
+		if _, _ = do(t.Context(), d, x); x.Attempts < 2 {
+			t.Errorf("%d attempts, although there was time", x.Attempts)
+		}
+	}, "a", "b")
+}

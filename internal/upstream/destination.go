@@ -126,6 +126,28 @@ func (d *Destination) Choice(info balancer.Info) (fresh, open bool) {
 	return fresh, open
 }
 
+// Elsewhere has a pick avoid the zones of the members that were tried, as long as
+// there is somebody in another.
+func (d *Destination) Elsewhere(info balancer.Info) balancer.Info {
+	far := info
+	for _, c := range d.tiers {
+		far.Tried = c.View().Neighbours(far.Tried, info.Tried)
+	}
+	if len(far.Tried) == len(info.Tried) {
+		return info
+	}
+	if fresh, _ := d.Choice(far); !fresh {
+		return info
+	}
+	return far
+}
+
+// Quickest is how soon an attempt on another member may be answered at best, as
+// far as is known.
+func (d *Destination) Quickest(info balancer.Info) time.Duration {
+	return d.tiers[0].View().Quickest(info)
+}
+
 // tier draws a tier by its share: as Envoy's priorities do, a tier keeps all of
 // its calls until fewer than 1/1.4 of its instances are healthy, and what it can
 // not take goes to the next one. On a leg of a split, an attempt that is not the

@@ -35,6 +35,8 @@ type Route struct {
 	Budget *retry.Budget
 	// Total and PerTry bound a call and an attempt; 0 means no bound.
 	Total, PerTry time.Duration
+	// Tells says that attempts tell their time.
+	Tells bool
 	// Clock keeps the time of attempts.
 	Clock deadline.Clock
 	// Vigil ends answers that are silent for too long.
@@ -64,6 +66,7 @@ func newRoute(r *route.Route, budget *retry.Budget) *Route {
 		Attempts: p.Retry.Attempts,
 		On:       conditions(p.Retry.On),
 		Statuses: p.Retry.Statuses,
+		Nested:   p.Retry.Nested == policy.Always,
 		Base:     time.Duration(p.Retry.Backoff.Base),
 		Max:      time.Duration(p.Retry.Backoff.Max),
 	}
@@ -74,6 +77,7 @@ func newRoute(r *route.Route, budget *retry.Budget) *Route {
 		Route: r, Retry: retry.New(options, budget), Budget: budget,
 		Total:  max(time.Duration(p.Timeout.Total), 0),
 		PerTry: max(time.Duration(p.Timeout.PerTry), 0),
+		Tells:  p.Timeout.Tell == policy.TellRemaining,
 		Vigil:  deadline.Vigil{After: time.Duration(p.Timeout.Idle)},
 	}
 }

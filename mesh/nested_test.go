@@ -1,0 +1,127 @@
+package mesh_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
+
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/mesh"
+	"github.com/innermesh/innermesh/policy"
+)
+
+// Two layers of three attempts each make five calls of the lowest, not nine: who
+// serves a further attempt does not retry.
+func TestOneLayerRetries(t *testing.T) {
+	for nested, want := range map[string]int32{policy.Never: 5, policy.Always: 9} {
+		t.Run(nested, func(t *testing.T) {
+			var leaf atomic.Int32
+			p := policy.Service{
+				Retry:   policy.Retry{Attempts: 3, Nested: nested, Budget: policy.Budget{Ratio: -1}, Backoff: policy.Backoff{Base: policy.Off}},
+				Breaker: policy.Breaker{Failures: -1, FailureRatio: -1}, Ejection: policy.Ejection{Failures: -1},
+			}
+			lower := counted(&leaf, unavailable)
+			middle := newMesh(t, mesh.Options{Discovery: addresses{"leaf": {web(t, lower), web(t, lower), web(t, lower)}}, Defaults: p})
+			c := middle.HTTPClient()
+			handler := middle.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://leaf/", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				res, err := c.Do(req)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer func() { _ = res.Body.Close() }()
+				w.WriteHeader(res.StatusCode)
+			}))
+			upper := newMesh(t, mesh.Options{Discovery: addresses{"mid": {web(t, handler.ServeHTTP), web(t, handler.ServeHTTP), web(t, handler.ServeHTTP)}}, Defaults: p})
+			res, err := page(t, upper, "http://mid/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			read(t, res)
+			if leaf.Load() != want {
+				t.Errorf("the leaf was called %d times, want %d", leaf.Load(), want)
+			}
+		})
+	}
+}
+
+// A gRPC server learns which attempt it serves, over metadata.
+func TestGRPCTellsItsAttempt(t *testing.T) {
+	var told [2]atomic.Int32
+	p := &payments{unary: func(ctx context.Context, n int32) error {
+		told[min(n, 2)-1].Store(int32(call.InboundFrom(ctx).Attempt)) //nolint:gosec // a few
+		return busyOnce(ctx, n)
+	}}
+	m := newMesh(t, mesh.Options{Service: "x", Discovery: addresses{}})
+	addr, _ := p.start(t, m.ServerOptions()...)
+	other, _ := p.start(t, m.ServerOptions()...)
+	client := dialled(t, newMesh(t, mesh.Options{Discovery: addresses{"payments": {addr, other}}}))
+	_, err := client.UnaryCall(call.With(limited(t), call.Options{Idempotent: true}), new(grpc_testing.SimpleRequest))
+	if err != nil || told[0].Load() != 0 || told[1].Load() != 2 {
+		t.Errorf("told %d and %d, %v; want nothing, then 2", told[0].Load(), told[1].Load(), err)
+	}
+}
+
+func TestGRPCStreamTellsItsAttempt(t *testing.T) {
+	var last atomic.Int32
+	p := &payments{down: func(s grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse], n int32) error {
+		last.Store(int32(call.InboundFrom(s.Context()).Attempt)) //nolint:gosec // a few
+		return status.Error(codes.Unavailable, "busy")
+	}}
+	m := newMesh(t, mesh.Options{Discovery: addresses{}})
+	a, _ := p.start(t, m.ServerOptions()...)
+	b, _ := p.start(t, m.ServerOptions()...)
+	client := dialled(t, newMesh(t, mesh.Options{Discovery: addresses{"payments": {a, b}}}))
+	s, err := client.StreamingOutputCall(call.With(limited(t), call.Options{Idempotent: true, Attempts: 2}), new(grpc_testing.StreamingOutputCallRequest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := drain(s); status.Code(err) != codes.Unavailable || last.Load() != 2 {
+		t.Errorf("last was attempt %d, %v", last.Load(), err)
+	}
+}
+
+// The time that is left goes over the wire if the policy says so, and binds who
+// serves the request.
+func TestHTTPTellsTimeLeft(t *testing.T) {
+	for tell, told := range map[string]bool{policy.TellRemaining: true, policy.TellNothing: false} {
+		t.Run(tell, func(t *testing.T) {
+			left := make(chan time.Duration, 1)
+			m := newMesh(t, mesh.Options{Discovery: addresses{}})
+			s := httptest.NewServer(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				at, bounded := r.Context().Deadline()
+				if !bounded {
+					left <- 0
+					return
+				}
+				left <- time.Until(at)
+			})))
+			t.Cleanup(s.Close)
+			client := newMesh(t, mesh.Options{
+				Discovery: addresses{"web": {s.Listener.Addr().String()}},
+				Defaults:  policy.Service{Timeout: policy.Timeout{Total: policy.Duration(8 * time.Second), Tell: tell}},
+			})
+			res, err := page(t, client, "http://web/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			read(t, res)
+			if got := <-left; (got > 0) != told || got > 4*time.Second {
+				t.Errorf("%v left, want at most the try's 4s, told: %v", got, told)
+			}
+		})
+	}
+}
