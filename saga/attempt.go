@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/idempotency"
 )
 
@@ -50,7 +51,7 @@ func (x *run) do(s *step) verdict {
 		base, attempt := x.r.State, st.Attempts
 		ctx, cancel := x.limit(s, attempt, false)
 		x.mu.Unlock()
-		next, err := call(ctx, s.do, base)
+		next, err := perform(ctx, s.do, base)
 		cancel()
 
 		x.mu.Lock()
@@ -119,7 +120,7 @@ func (x *run) undo(s *step) verdict {
 		base, attempt := x.view(st), st.Undos
 		ctx, cancel := x.limit(s, attempt, true)
 		x.mu.Unlock()
-		next, err := call(ctx, s.undo, base)
+		next, err := perform(ctx, s.undo, base)
 		cancel()
 
 		x.mu.Lock()
@@ -226,6 +227,7 @@ func (x *run) limit(s *step, attempt int, undo bool) (context.Context, context.C
 		d.Key = idempotency.Derive(x.r.Key, "undo "+s.name)
 	}
 	ctx := idempotency.WithKey(context.WithValue(x.ctx, doingKey{}, d), d.Key)
+	ctx = call.With(ctx, call.Options{Key: d.Key})
 	var end time.Time
 	if s.timeout > 0 {
 		end = time.Now().Add(s.timeout)
@@ -249,8 +251,8 @@ type PanicError struct {
 // Error tells the value; the stack is long.
 func (e *PanicError) Error() string { return fmt.Sprintf("the step has panicked: %v", e.Value) }
 
-// call calls a step.
-func call(
+// perform calls a step.
+func perform(
 	ctx context.Context, fn func(context.Context, json.RawMessage) (json.RawMessage, error), state json.RawMessage,
 ) (next json.RawMessage, err error) {
 	defer func() {

@@ -1,9 +1,11 @@
 package saga
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
+	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/idempotency"
 )
 
@@ -16,8 +18,9 @@ type Doing struct {
 	// Attempt counts from 1.
 	Attempt int
 	// Key is the idempotency key of what is being done, the same in all attempts
-	// and unlike any other. Send it along, with [Transport] or as
-	// [idempotency.Metadata]. For more than one effect, see [idempotency.Derive].
+	// and unlike any other. Calls through a mesh carry it, see [call.Options]; for
+	// other clients there is [Transport]. A step that asks the same place twice
+	// needs another key for each, see [idempotency.Derive].
 	Key string
 	// DoKey is the key of the step's Do: for Undo to name what it takes back.
 	DoKey string
@@ -35,24 +38,26 @@ func From(ctx context.Context) (d Doing, ok bool) {
 	return d, ok
 }
 
-// Transport returns a round tripper that sends the key of the step along with
-// the requests that the step makes through base, as [idempotency.Header]: with
-// those that have none yet, and whose method is not GET, HEAD, OPTIONS or TRACE.
-// A mesh retries requests with a key as safely as a GET.
-//
-//	client := &http.Client{Transport: saga.Transport(m.Transport(nil))}
+// Transport returns a round tripper for clients that are no mesh's. It sends the
+// key of the step along with the requests that the step makes through base, as
+// [idempotency.Header]: with those that have none yet, and whose method is not
+// GET, HEAD, OPTIONS or TRACE. The key is that of the step's [call.Options].
 func Transport(base http.RoundTripper) http.RoundTripper { return &transport{base: base} }
 
 type transport struct{ base http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if d, ok := From(req.Context()); ok && !safe(req.Method) && req.Header.Get(idempotency.Header) == "" {
+	key := call.OptionsFrom(req.Context()).Key
+	if d, ok := From(req.Context()); ok {
+		key = cmp.Or(key, d.Key)
+	}
+	if key != "" && !safe(req.Method) && req.Header.Get(idempotency.Header) == "" {
 		req = req.Clone(req.Context())
 		if req.Header == nil {
 			req.Header = http.Header{}
 		}
-		req.Header.Set(idempotency.Header, idempotency.FormatKey(d.Key))
+		req.Header.Set(idempotency.Header, idempotency.FormatKey(key))
 	}
 	return t.base.RoundTrip(req)
 }

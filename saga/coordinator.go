@@ -194,6 +194,9 @@ func (c *Coordinator) unreserve(n int) {
 	defer c.mu.Unlock()
 	c.reserved -= n
 	c.work.Add(-n)
+	if c.hungry && n > 0 {
+		c.nudge()
+	}
 }
 
 // launch carries a saga out for which a place is reserved. It was claimed at the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -92,7 +91,7 @@ func (d *diary) always(err error) func(context.Context, *order) error {
 func (d *diary) step(name string) step { return step{Name: name, Do: d.does(), Undo: d.does()} }
 
 // quiet drops what is logged.
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // begin opens a coordinator, which ends with the test.
 func begin(t *testing.T, o saga.Options) *saga.Coordinator {

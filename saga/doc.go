@@ -17,8 +17,8 @@
 // A step is carried out at least once. Before an attempt begins that is written
 // down, and so is how it has ended; who dies in between leaves an attempt behind
 // that nobody knows the end of, and it is made again. All attempts of a step
-// carry one idempotency key, see [From] and [Transport]: a receiver that looks at
-// the key (package idempotency) acts once.
+// carry one idempotency key, which calls through a mesh send along, see [From]: a
+// receiver that looks at the key (package idempotency) acts once.
 //
 // A step that was begun is undone, also if it has failed, because one that ran
 // out of time may have been carried out all the same. So Undo must cope with a

@@ -134,7 +134,10 @@ func fields(state json.RawMessage) (all map[string]json.RawMessage, err error) {
 }
 
 func object(all map[string]json.RawMessage) json.RawMessage {
-	raw, _ := json.Marshal(all) // its parts were JSON before
+	raw, err := json.Marshal(all)
+	if err != nil { // its parts were JSON before
+		return null
+	}
 	return raw
 }
 

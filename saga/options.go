@@ -53,30 +53,31 @@ type Letters interface {
 func (o Options) Validate() error {
 	var faults []error
 	if o.Log == nil {
-		faults = append(faults, errors.New("Log is nil: it is required"))
+		faults = append(faults, fmt.Errorf("%s is nil: it is required", "Log"))
 	}
 	if o.MaxRunning < 0 {
 		faults = append(faults, fmt.Errorf("MaxRunning is %d: must not be negative", o.MaxRunning))
 	}
 	if o.Lease < 0 || o.Lease > 0 && o.Lease < minLease {
-		faults = append(faults, fmt.Errorf("Lease is %v: must be %v at least", o.Lease, minLease))
+		faults = append(faults, fmt.Errorf("%s is %v: must be %v at least", "Lease", o.Lease, minLease))
 	}
 	if o.Poll < 0 {
-		faults = append(faults, fmt.Errorf("Poll is %v: must not be negative", o.Poll))
+		faults = append(faults, fmt.Errorf("%s is %v: must not be negative", "Poll", o.Poll))
 	}
 	known := map[string]bool{}
 	for i, d := range o.Definitions {
+		field := fmt.Sprintf("Definitions[%d]", i)
 		if d == nil {
-			faults = append(faults, fmt.Errorf("Definitions[%d] is nil", i))
+			faults = append(faults, fmt.Errorf("%s is nil", field))
 			continue
 		}
 		p, err := d.plan()
 		if err != nil {
-			faults = append(faults, fmt.Errorf("Definitions[%d] (%.120s): %w", i, p.Name, err))
+			faults = append(faults, fmt.Errorf("%s (%.120s): %w", field, p.Name, err))
 		}
 		name := fmt.Sprintf("%.120s version %d", p.Name, p.Version)
 		if known[name] {
-			faults = append(faults, fmt.Errorf("Definitions[%d] is %s, as another one", i, name))
+			faults = append(faults, fmt.Errorf("%s is %s, as another one", field, name))
 		}
 		known[name] = true
 	}
@@ -102,4 +103,4 @@ func (o Options) withDefaults() Options {
 }
 
 // patience is how long one question to the log may take.
-func (o *Options) patience() time.Duration { return min(o.Lease/3, 5*time.Second) }
+func (o Options) patience() time.Duration { return min(o.Lease/3, 5*time.Second) }

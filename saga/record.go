@@ -60,9 +60,10 @@ func (s StepStatus) valid() bool {
 // Record is all that is known of a saga, as a [Log] keeps it. Printed with %v or
 // logged it does not show its state.
 type Record struct { //nolint:recvcheck // a record printed by value must keep its state to itself too
+	Type
+
 	// ID names the saga among all in the log: 1 to 200 printable ASCII characters.
 	ID string `json:"id"`
-	Type
 	// Input is a digest of the state that the saga was started with.
 	Input string `json:"input"`
 	// Key is what the idempotency keys of its steps are derived from.

@@ -3,7 +3,6 @@ package saga
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 )
 
@@ -30,7 +29,8 @@ func (t Type) differs(known map[Type]*plan) error {
 	for k := range known {
 		if k.Name == t.Name && k.Version == t.Version {
 			return fmt.Errorf("%w: %s version %d had the fingerprint %s when it started, and has %s in this program: "+
-				"raise Version, and register the former definition until its sagas have ended", ErrChanged, t.Name, t.Version, t.Fingerprint, k.Fingerprint)
+				"raise Version, and register the former definition until its sagas have ended",
+				ErrChanged, t.Name, t.Version, t.Fingerprint, k.Fingerprint)
 		}
 		if k.Name == t.Name {
 			versions = append(versions, k.Version)
@@ -44,19 +44,12 @@ func (t Type) differs(known map[Type]*plan) error {
 
 // fingerprint digests what must not change under a saga.
 func (p *plan) fingerprint() string {
-	type line struct {
-		Name, Revision string
-		Undo, Pivot    bool
-	}
-	groups := make([][]line, 0, len(p.groups))
-	for _, group := range p.groups {
-		var lines []line
+	var text []byte
+	for i, group := range p.groups {
 		for _, s := range group {
-			lines = append(lines, line{s.name, s.revision, s.undo != nil, s.index == p.pivot})
+			text = fmt.Appendf(text, "%d %q %q %t %t\n", i, s.name, s.revision, s.undo != nil, s.index == p.pivot)
 		}
-		groups = append(groups, lines)
 	}
-	text, _ := json.Marshal(groups) // strings and booleans: it can not fail
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
 }

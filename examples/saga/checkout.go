@@ -10,10 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/mesh"
 	"github.com/innermesh/innermesh/saga"
 )
@@ -24,7 +22,8 @@ type order struct {
 	Shelf          string
 }
 
-// checkout has the clients that the steps use, and the definition of the saga.
+// checkout has the clients that the steps use, and the definition of the saga. A
+// step's context has its idempotency key, which the mesh sends along.
 type checkout struct {
 	stock    *http.Client
 	conn     *grpc.ClientConn
@@ -38,8 +37,7 @@ func newCheckout(m *mesh.Mesh) (*checkout, error) {
 		return nil, err
 	}
 	c := &checkout{
-		stock: &http.Client{Transport: saga.Transport(m.Transport(nil))}, // adds the step's key
-		conn:  conn, payments: healthpb.NewHealthClient(conn),
+		stock: m.HTTPClient(), conn: conn, payments: healthpb.NewHealthClient(conn),
 	}
 	c.order = &saga.Definition[order]{Name: "order", Timeout: time.Minute, Steps: []saga.Step[order]{
 		{Name: "reserve", Do: c.reserve, Undo: c.release},
@@ -69,8 +67,6 @@ func (c *checkout) ship(ctx context.Context, o *order) error {
 
 // charge is the pivot. A card that is declined has changed nothing.
 func (c *checkout) charge(ctx context.Context, o *order) error {
-	d, _ := saga.From(ctx)
-	ctx = metadata.AppendToOutgoingContext(ctx, idempotency.Metadata, d.Key)
 	_, err := c.payments.Check(ctx, &healthpb.HealthCheckRequest{Service: o.ID + "/" + o.Card})
 	if status.Code(err) == codes.FailedPrecondition {
 		return saga.NoEffect(err)

@@ -60,7 +60,7 @@ var rooms = map[string]room{
 	"internal/consultest/build":   {floor: 2, may: []string{"internal/consultest"}},
 	"internal/sim":                {floor: 2}, // tests only
 	"policy":                      {floor: 2, quiet: true, may: []string{"discovery", "balancer", "breaker", "retry", "limit"}},
-	"saga":                        {floor: 2, may: []string{"deadletter", "idempotency"}},
+	"saga":                        {floor: 2, may: []string{"call", "deadletter", "idempotency"}},
 
 	// Floor 3: what a service is made of, and logs of sagas.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},

@@ -27,7 +27,7 @@ type Options struct {
 func (o Options) Validate() error {
 	var faults []error
 	if o.Path == "" {
-		faults = append(faults, errors.New("Path is empty: it is required"))
+		faults = append(faults, fmt.Errorf("%s is empty: it is required", "Path"))
 	}
 	if o.OpenTimeout < 0 {
 		faults = append(faults, fmt.Errorf("OpenTimeout is %v: must not be negative", o.OpenTimeout))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -182,6 +184,8 @@ func (t *suite) once() {
 	t.be("create again", t.log.Create(t.Context(), other, Lease), saga.ErrExists)
 	t.same("after that", t.get("one"), want)
 	t.be("save what is not there", t.log.Save(t.Context(), Record("two"), 0), saga.ErrNotFound)
+	two := t.create(Record("two"), 0)
+	t.same("another", t.get("two"), two)
 }
 
 func (t *suite) invalid() {
@@ -277,12 +281,9 @@ func (t *suite) fence() {
 }
 
 func (t *suite) pages() {
-	var want []string
-	for _, id := range []string{"B", "_", "a", "a/1", "b", "z"} { // in bytewise order
-		want = append(want, id)
-	}
-	for i := len(want) - 1; i >= 0; i-- {
-		r := Record(want[i])
+	want := []string{"B", "_", "a", "a/1", "b", "z"} // in bytewise order
+	for i, id := range slices.Backward(want) {
+		r := Record(id)
 		if i%2 == 0 { // engines may keep them elsewhere
 			r.Status, r.Ended = saga.Completed, time.Now().UTC()
 		}
@@ -290,7 +291,7 @@ func (t *suite) pages() {
 	}
 	var got []string
 	q := saga.Query{Limit: 2}
-	for range len(want) {
+	for range want {
 		p, err := t.log.List(t.Context(), q)
 		t.must(err)
 		if len(p.Sagas) > 2 {
@@ -369,7 +370,7 @@ func (t *suite) expire() {
 func (t *suite) crowd() {
 	const sagas, claimants = 20, 8
 	for i := range sagas {
-		t.create(Record(fmt.Sprint(i)), 0)
+		t.create(Record(strconv.Itoa(i)), 0)
 	}
 	var mu sync.Mutex
 	owners := map[string]int{}
@@ -383,7 +384,7 @@ func (t *suite) crowd() {
 				t.Error(err)
 			}
 			for range sagas {
-				got, err := t.log.Claim(t.Context(), saga.Claim{Owner: fmt.Sprint(i), Lease: Lease, Limit: 3})
+				got, err := t.log.Claim(t.Context(), saga.Claim{Owner: strconv.Itoa(i), Lease: Lease, Limit: 3})
 				if err != nil {
 					t.Error(err)
 					return

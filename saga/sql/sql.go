@@ -30,7 +30,8 @@ func (o Options) Validate() error {
 		faults = append(faults, errors.New("DB is nil: it is required"))
 	}
 	if o.Table != "" && !validTable(o.Table) {
-		faults = append(faults, fmt.Errorf("Table is %.80q: want a name of lower-case letters, digits and _, with or without a schema's", o.Table))
+		faults = append(faults, fmt.Errorf(
+			"%s is %.80q: want a name of lower-case letters, digits and _, with or without a schema's", "Table", o.Table))
 	}
 	return errors.Join(faults...)
 }
@@ -88,7 +89,7 @@ func (l *Log) Setup(ctx context.Context) error {
 	if err != nil {
 		return l.told("set up", err)
 	}
-	defer tx.Rollback() // no effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	// Two that create the same table collide in the catalogue, IF NOT EXISTS or not.
 	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext($1))`, "saga "+l.table); err != nil {
 		return l.told("set up", err)
