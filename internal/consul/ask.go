@@ -14,7 +14,8 @@ import (
 )
 
 // ask makes one blocking query, or one that returns at once if index is 0, and
-// checks that the answer can be believed.
+// checks that the answer can be believed. The error is errTurn if it has to make
+// room for others.
 func (w *watch) ask(ctx context.Context, index uint64) (answer, error) {
 	mode, patience := "stale", promptly
 	if w.query.Read == Cached {
@@ -22,16 +23,23 @@ func (w *watch) ask(ctx context.Context, index uint64) (answer, error) {
 	}
 	params := w.params(mode)
 	if index > 0 {
-		wait := w.client.wait
+		wait, room := w.client.wait, w.client.room()
+		if room != nil && room.Err() != nil {
+			wait, room = min(wait, turn), nil
+		}
 		params.Set("index", strconv.FormatUint(index, 10))
 		params.Set("wait", wait.String())
-		patience = patienceFor(wait)
+		a, err := w.block(ctx, room, params, patienceFor(wait))
+		if err != nil {
+			return a, err
+		}
+		return w.confirm(ctx, a)
 	}
 	a, err := w.read(ctx, params, patience)
 	switch {
 	case err == nil:
 		return w.confirm(ctx, a)
-	case errors.Is(err, errSilent) && w.query.Read == Cached && index == 0:
+	case errors.Is(err, errSilent) && w.query.Read == Cached:
 		// An agent goes on filling its cache, without a word, for a token that
 		// nobody knows; the servers say so.
 		if _, why := w.read(ctx, w.params("stale"), fromCache); errors.Is(why, ErrPermission) {
@@ -89,10 +97,41 @@ func (w *watch) params(mode string) url.Values {
 	return params
 }
 
+// block asks when it is our turn, and ends with the room there is.
+func (w *watch) block(ctx, room context.Context, params url.Values, patience time.Duration) (answer, error) {
+	leave, err := enter(ctx, w.client.turns.blocking)
+	if err != nil {
+		return answer{}, err
+	}
+	defer leave()
+	if room == nil {
+		return w.send(ctx, params, patience)
+	}
+	roomy, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(room, cancel)
+	defer stop()
+	a, err := w.send(roomy, params, patience)
+	if err != nil && room.Err() != nil && ctx.Err() == nil {
+		err = errTurn
+	}
+	return a, err
+}
+
 // errSilent is for those who need to know that it was our patience that ended.
 var errSilent = errors.New("no answer within")
 
+// read asks for what is answered at once.
 func (w *watch) read(ctx context.Context, params url.Values, patience time.Duration) (answer, error) {
+	leave, err := enter(ctx, w.client.turns.prompt)
+	if err != nil {
+		return answer{}, err
+	}
+	defer leave()
+	return w.send(ctx, params, patience)
+}
+
+func (w *watch) send(ctx context.Context, params url.Values, patience time.Duration) (answer, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	method, path := w.query.method(), w.query.Path

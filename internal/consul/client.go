@@ -38,6 +38,7 @@ type Client struct {
 	mu          sync.Mutex
 	closed      bool
 	watches     map[string]*watch
+	turns       turns
 	warnedCount bool   // that there are many watches
 	warnedToken bool   // that there is none and one may be needed
 	goodToken   string // last token read from tokenFile
@@ -87,6 +88,9 @@ func New(o Options) (*Client, error) {
 	if err := c.connect(config, o.Transport); err != nil {
 		return nil, fmt.Errorf("consul client for %s: %w", config.Address, err)
 	}
+	if !c.multiplex {
+		c.turns = newTurns()
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }
@@ -108,6 +112,9 @@ func (c *Client) connect(config *api.Config, instead http.RoundTripper) error {
 	transport := config.Transport
 	transport.MaxIdleConnsPerHost = maxConns // a watch returns to its connection after every answer
 	transport.MaxIdleConns = maxConns
+	if c.base.scheme != "https" { // or it dials for whoever waits a moment
+		transport.MaxConnsPerHost = maxConns * 3 / 4
+	}
 	transport.ForceAttemptHTTP2 = true
 	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
 	if socket, isUnix := strings.CutPrefix(config.Address, "unix://"); isUnix {

@@ -3,6 +3,7 @@ package consul
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -79,6 +80,9 @@ func (w *watch) loop(ctx context.Context) {
 		a, err := w.ask(ctx, index)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errTurn) {
+			continue
 		}
 		if err != nil {
 			w.fail(err)

@@ -120,6 +120,7 @@ func (c *Client) join(q Query) (*watch, error) {
 		}
 		w.key, w.stop = key, stop
 		c.watches[key] = w
+		c.turns.count(len(c.watches))
 		c.warnIfMany()
 	}
 	w.subscribers++
@@ -134,6 +135,7 @@ func (c *Client) leave(w *watch) {
 	last := w.subscribers == 0
 	if last {
 		delete(c.watches, w.key)
+		c.turns.count(len(c.watches))
 	}
 	c.mu.Unlock()
 	if last {
@@ -141,18 +143,14 @@ func (c *Client) leave(w *watch) {
 	}
 }
 
-// maxConns is how many connections an agent takes from one address, by default;
-// all processes of a node share them. See limits.http_max_conns_per_client.
-const maxConns = 200
-
-// warnIfMany says once when the watches use half of what the agent allows. The
+// warnIfMany says once when there are more watches than connections for them. The
 // caller holds the lock.
 func (c *Client) warnIfMany() {
-	if n := len(c.watches); n >= maxConns/2 && !c.warnedCount && !c.multiplex {
+	if n := len(c.watches); n > blocking && !c.warnedCount && !c.multiplex {
 		c.warnedCount = true
-		c.log.Warn("half of the connections that a Consul agent takes from one address are in use: "+
-			"use https, where all watches share one, or raise limits.http_max_conns_per_client",
-			"watches", n, "limit", maxConns)
+		c.log.Warn("more is watched in Consul than there are connections for, of which an agent takes so many from one address: "+
+			"watches take turns and changes arrive later; use https, where all watches share one",
+			"watches", n, "at_once", blocking, "agent_limit", maxConns)
 	}
 }
 
