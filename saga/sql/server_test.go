@@ -28,7 +28,12 @@ var programs = find()
 // socket is the folder in which the package's server listens.
 var socket string
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withServer{m}) }
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(crashDSN); dsn != "" {
+		os.Exit(crashChild(dsn))
+	}
+	goleak.VerifyTestMain(withServer{m})
+}
 
 // find looks where Debian has PostgreSQL's programs, which are not all in PATH.
 func find() string {
