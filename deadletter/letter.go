@@ -103,6 +103,18 @@ type Attempt struct {
 	// Reason is the word of [call.Reason], Error its text.
 	Reason string `json:"reason,omitzero"`
 	Error  string `json:"error,omitzero"`
+	// Each tells of the instances that were tried, as far as the library knows:
+	// of many, the first and the latest.
+	Each []Try `json:"each,omitzero"`
+}
+
+// Try is one instance that was tried within a sending, as [call.Try].
+type Try struct {
+	At       time.Time     `json:"at"`
+	Took     time.Duration `json:"took,omitzero"`
+	Instance string        `json:"instance,omitzero"`
+	Sent     string        `json:"sent,omitzero"`
+	Reason   string        `json:"reason,omitzero"`
 }
 
 // How much of a letter's history is kept.
@@ -165,7 +177,10 @@ func (l *Letter) Validate() error {
 
 // Size is about how many bytes the letter takes.
 func (l *Letter) Size() int64 {
-	n := 512 + len(l.URL) + len(l.Body) + len(l.Error) + 200*len(l.Attempts)
+	n := 512 + len(l.URL) + len(l.Body) + len(l.Error)
+	for _, a := range l.Attempts {
+		n += 200 + 150*len(a.Each)
+	}
 	for name, values := range l.Header {
 		n += len(name)
 		for _, v := range values {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -75,6 +76,46 @@ func Final(res *http.Response, err error) bool {
 	return call.ClassifyHTTP(res.StatusCode) != call.OK
 }
 
+// Durable says whether a call of another protocol than HTTP must not be lost: it
+// is marked, or All is set and it is not safe, which is to say that it may change
+// something.
+func (r *Recorder) Durable(ctx context.Context, safe bool) bool {
+	_, durable := r.marked(ctx, safe)
+	return durable
+}
+
+// marked says whether a call must not be lost, and how it is kept.
+func (r *Recorder) marked(ctx context.Context, safe bool) (RequestOptions, bool) {
+	o := r.o.Request
+	m, marked := MarkFrom(ctx)
+	if m.Off || !marked && (!r.o.All || safe) {
+		return o, false
+	}
+	if m.Keep > 0 {
+		o.Keep = m.Keep
+	}
+	if len(m.Labels) > 0 {
+		labels := maps.Clone(m.Labels)
+		for k, v := range o.Labels {
+			if _, own := labels[k]; !own {
+				labels[k] = v
+			}
+		}
+		o.Labels = labels
+	}
+	return o, true
+}
+
+// Lost says whether a durable call that ended with cause is to be kept. A call
+// that its caller has given up is only with KeepCanceled, one that is a letter
+// already is not.
+func (r *Recorder) Lost(ctx context.Context, cause error) bool {
+	if _, kept := errors.AsType[*KeptError](cause); kept {
+		return false
+	}
+	return cause != nil && (r.o.KeepCanceled || !canceled(ctx, cause))
+}
+
 // KeptError is the error of a call that has failed but is not lost. Find it with
 // errors.AsType[*deadletter.KeptError](err).
 type KeptError struct {
@@ -101,22 +142,28 @@ func (k *KeptError) Unwrap() error { return k.Err }
 // Keep puts a call of any protocol that has failed with cause into the sink, and
 // returns what its caller is told: a [*KeptError], or, when the sink fails as well, an
 // error that is both. What the letter does not say is filled in; its secrets are
-// taken out. ctx's end does not keep it from being kept.
+// taken out. A [Mark] in ctx counts; ctx's end does not keep the letter from
+// being kept.
 //
 // The key must be the one that the call was made with. A letter without one gets
 // one now, which does not keep its receiver from acting twice on what it has
 // already seen.
 func (r *Recorder) Keep(ctx context.Context, l Letter, cause error) error {
 	l.Fill(time.Now())
-	if most := r.o.Request.maxBody(); len(l.Body) > most {
+	o, _ := r.marked(ctx, true)
+	if most := o.maxBody(); len(l.Body) > most {
 		l.Body, l.Incomplete = l.Body[:most], true
 	}
 	if l.Incomplete {
 		l.State = Parked
 	}
-	secrets := r.o.Request.apply(&l)
+	secrets := o.apply(&l)
 	a := Attempt{At: l.Created}
 	a.fail(cause)
+	if n := len(a.Each); n > 0 {
+		a.At = a.Each[0].At
+		a.Took = a.Each[n-1].At.Add(a.Each[n-1].Took).Sub(a.At)
+	}
 	a.Error = redact(a.Error, secrets)
 	l.record(a)
 	return r.put(ctx, l, cause)

@@ -60,5 +60,10 @@ func (a *Attempt) fail(err error) {
 	a.Error = err.Error()
 	if e, ok := errors.AsType[*call.Error](err); ok {
 		a.Reason, a.Instance, a.Sent, a.Tries = e.Reason.String(), e.Instance, e.Sent.String(), e.Attempts
+		for _, t := range e.Tries {
+			a.Each = append(a.Each, Try{
+				At: t.Began.UTC().Round(0), Took: t.Took, Instance: t.Instance, Sent: t.Sent.String(), Reason: t.Reason.String(),
+			})
+		}
 	}
 }

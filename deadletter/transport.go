@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"time"
 
@@ -31,7 +30,7 @@ type transport struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	o, durable := t.r.durable(req)
+	o, durable := t.r.marked(req.Context(), safe(req.Method))
 	if !durable || req.URL == nil {
 		return t.base.RoundTrip(req)
 	}
@@ -56,31 +55,6 @@ func (t *transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
-}
-
-// durable says whether the request must not be lost, and how it is kept.
-func (r *Recorder) durable(req *http.Request) (RequestOptions, bool) {
-	o := r.o.Request
-	m, marked := MarkFrom(req.Context())
-	switch {
-	case m.Off:
-		return o, false
-	case !marked && (!r.o.All || safe(req.Method)):
-		return o, false
-	}
-	if m.Keep > 0 {
-		o.Keep = m.Keep
-	}
-	if len(m.Labels) > 0 {
-		labels := maps.Clone(m.Labels)
-		for k, v := range o.Labels {
-			if _, own := labels[k]; !own {
-				labels[k] = v
-			}
-		}
-		o.Labels = labels
-	}
-	return o, true
 }
 
 // safe is RFC 9110, section 9.2.1: a request that changes nothing is not worth
@@ -151,7 +125,7 @@ func again(get func() (io.ReadCloser, error), limit int) (start []byte, cut bool
 
 // final says whether the call is to be kept.
 func (r *Recorder) final(ctx context.Context, res *http.Response, err error) bool {
-	if err != nil && canceled(ctx, err) && !r.o.KeepCanceled {
+	if err != nil && !r.Lost(ctx, err) {
 		return false
 	}
 	return r.o.Final(res, err)
@@ -159,7 +133,7 @@ func (r *Recorder) final(ctx context.Context, res *http.Response, err error) boo
 
 func canceled(ctx context.Context, err error) bool {
 	if e, ok := errors.AsType[*call.Error](err); ok {
-		return e.Reason == call.Canceled
+		return e.Reason == call.Canceled && (e.Sent != call.Answered || ctx.Err() != nil) // an instance may answer so, too
 	}
 	return errors.Is(ctx.Err(), context.Canceled)
 }

@@ -92,7 +92,7 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
 	}
 	m.onClose(func(context.Context) error { return uncount() })
-	m.dialling = grpcadapter.DialOptions(grpcadapter.Options{Directory: m.directory, TLS: m.secure()})
+	m.dialling = grpcadapter.DialOptions(grpcadapter.Options{Directory: m.directory, TLS: m.secure(), Letters: m.o.DeadLetters})
 	return ctx.Err()
 }
 
@@ -115,6 +115,9 @@ func (m *Mesh) Transport(base http.RoundTripper) http.RoundTripper {
 		Directory: m.directory, Base: base, TLS: m.secure(), RefuseOutside: m.o.HTTP.RefuseOutside,
 	})
 	m.onClose(func(context.Context) error { t.CloseIdleConnections(); return nil })
+	if m.o.DeadLetters != nil {
+		return m.o.DeadLetters.Transport(t)
+	}
 	return t
 }
 

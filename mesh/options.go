@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/policy"
@@ -47,6 +48,11 @@ type Options struct {
 	// starts while Consul is down goes by it. It is made if it is not there, and
 	// may be shared. Default: nothing is kept.
 	SnapshotDir string
+
+	// DeadLetters keeps calls that must not be lost ([deadletter.With]) and have
+	// failed for good: requests over HTTP, and gRPC calls with one request and
+	// one answer. Default: none are kept.
+	DeadLetters *deadletter.Recorder
 
 	// HTTP concerns the HTTP client alone.
 	HTTP HTTPOptions

@@ -86,7 +86,7 @@ var rooms = map[string]room{
 	// Floor 6: translators.
 	"internal/grpcadapter": {floor: 6, may: []string{
 		"call", "discovery", "tlsutil", "policy", "limit", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
-		"idempotency",
+		"deadletter", "idempotency",
 	}},
 	"internal/httpadapter": {floor: 6, may: []string{
 		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/outbound"
 	"github.com/innermesh/innermesh/internal/upstream"
@@ -16,7 +17,10 @@ import (
 )
 
 // client holds the interceptors of the connections of one mesh.
-type client struct{ directory *upstream.Directory }
+type client struct {
+	directory *upstream.Directory
+	letters   *deadletter.Recorder // nil if none are kept
+}
 
 // unary is a [grpc.UnaryClientInterceptor].
 func (c *client) unary(
@@ -28,12 +32,23 @@ func (c *client) unary(
 	}
 	x := &unary{facts: facts{ctx: ctx, service: service, method: method}, req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}
 	describe(ctx, &x.Call, service, method, opts)
+	durable := c.durable(ctx, method)
+	x.Options.Keyed = x.Options.Keyed || durable
 	answer, err := outbound.Do(ctx, c.directory, &x.Flight, x)
 	if err != nil {
-		return statusOf(err)
+		told := statusOf(err)
+		if e, ok := errors.AsType[*call.Error](err); ok && durable {
+			told = c.keep(x, e, told)
+		}
+		return told
 	}
 	changeReceived(opts, &x.Flight)
 	x.End(call.Outcome{})
+	if durable && answer != nil {
+		if e := x.failure(answer); e != nil {
+			return c.keep(x, e, answer)
+		}
+	}
 	return answer
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/internal/upstream"
 )
 
@@ -21,12 +22,15 @@ type Options struct {
 	// TLS returns the configuration for connections to a service, which is
 	// cloned. Nil means plain text.
 	TLS func(service string) *tls.Config
+	// Letters keeps durable calls with one request and one answer that have
+	// failed for good. Nil means that none are kept.
+	Letters *deadletter.Recorder
 }
 
 // DialOptions make a client connection go through the mesh. They install the
 // resolver for Scheme without touching gRPC's global registry.
 func DialOptions(o Options) []grpc.DialOption {
-	c := &client{directory: o.Directory}
+	c := &client{directory: o.Directory, letters: o.Letters}
 	var secure credentials.TransportCredentials
 	if secure = insecure.NewCredentials(); o.TLS != nil {
 		secure = &transportCredentials{config: o.TLS}

@@ -40,21 +40,30 @@ func keyed(ctx context.Context) bool {
 }
 
 // declared remembers what was looked up; methods are few.
-var declared sync.Map // method to bool
+var declared sync.Map // method to descriptorpb.MethodOptions_IdempotencyLevel
 
 // declaredIdempotent says whether the method's .proto has an idempotency_level
 // of NO_SIDE_EFFECTS or IDEMPOTENT. It knows the files linked into the program.
 func declaredIdempotent(method string) bool {
+	return level(method) != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}
+
+// declaredSafe says whether the method is declared to change nothing.
+func declaredSafe(method string) bool {
+	return level(method) == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+}
+
+func level(method string) descriptorpb.MethodOptions_IdempotencyLevel {
 	if v, ok := declared.Load(method); ok {
-		return v.(bool)
+		return v.(descriptorpb.MethodOptions_IdempotencyLevel)
 	}
-	yes := false
+	said := descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 	name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", "."))
 	if d, err := protoregistry.GlobalFiles.FindDescriptorByName(name); err == nil {
 		if o, ok := d.Options().(*descriptorpb.MethodOptions); ok {
-			yes = o.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+			said = o.GetIdempotencyLevel()
 		}
-		declared.Store(method, yes) // only what exists: names from outside must not fill the memory
+		declared.Store(method, said) // only what exists: names from outside must not fill the memory
 	}
-	return yes
+	return said
 }
