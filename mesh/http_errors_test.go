@@ -27,7 +27,10 @@ func TestHTTPErrorsSayWhatIsWrong(t *testing.T) {
 	}
 	broken := newMesh(t, mesh.Options{
 		Discovery: addresses{"web": {deadAddress(t)}},
-		Defaults:  policy.Service{Breaker: policy.Breaker{Failures: 1, Open: policy.Duration(time.Hour)}},
+		Defaults: policy.Service{
+			Breaker:  policy.Breaker{Failures: 1, Open: policy.Duration(time.Hour)},
+			Balancer: policy.Balancer{PanicPercent: -1},
+		},
 	})
 	if _, err := page(t, broken, "http://web/"); err == nil {
 		t.Fatal("a dead instance answered")

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/grpcadapter"
@@ -78,6 +80,7 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 	m.directory = upstream.NewDirectory(upstream.Options{
 		Source: source, Telemetry: m.tel, Logger: m.log,
 		Follow: m.policies.follow, Forget: m.policies.forget, Provisional: m.policies.of, Caller: m.caller(),
+		Place: m.place(), Seat: m.seat(),
 	})
 	m.onClose(func(context.Context) error { m.directory.Close(); return nil })
 	m.policies.start()
@@ -224,6 +227,21 @@ func (m *Mesh) caller() string {
 		return m.o.Service
 	}
 	return m.o.Service + "@" + host
+}
+
+func (m *Mesh) place() balancer.Place {
+	if m.o.Region == "" {
+		return balancer.Place{}
+	}
+	return balancer.Place{Datacenter: m.o.Consul.Datacenter, Region: m.o.Region, Zone: m.o.Zone}
+}
+
+// seat tells this process from all others that call the same services.
+func (m *Mesh) seat() uint64 {
+	if m.o.Replica > 0 {
+		return balancer.Seat(m.o.Replica - 1)
+	}
+	return balancer.Hash(m.caller() + "#" + strconv.Itoa(os.Getpid()))
 }
 
 // secure returns how connections are secured, nil if they are not.

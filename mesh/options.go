@@ -28,6 +28,17 @@ type Options struct {
 	// Consul says how Consul is reached. It is not used if Discovery is set.
 	Consul ConsulOptions
 
+	// Region and Zone say where this program runs, in the words of the instances'
+	// localities: those near by are called first, see balancer.prefer of the
+	// policy. A zone lies in a region. Default: unknown; all are equally near.
+	Region, Zone string
+	// Replica is the number of this copy among all copies of the program, from 1
+	// on and kept over restarts, as a StatefulSet or an allocation index gives it.
+	// It decides which part of a large service this copy calls, so that all
+	// instances have as many clients. Default: unknown; host and process decide,
+	// and instances have about as many.
+	Replica int
+
 	// TLS secures all calls to services of the mesh.
 	TLS TLSOptions
 
@@ -97,6 +108,12 @@ func (o Options) Validate() error {
 		fault("Service", "is empty: give the logical name of this program, such as %q", "checkout")
 	case !validName(o.Service):
 		fault("Service", "is %q: want lower-case letters, digits, - and _, 63 at most", o.Service)
+	}
+	if o.Zone != "" && o.Region == "" {
+		fault("Zone", "is %q without a Region: a zone lies in a region, give both", o.Zone)
+	}
+	if o.Replica < 0 {
+		fault("Replica", "is %d: want 1 or more, or 0 if it is not known", o.Replica)
 	}
 	if o.Discovery != nil && o.Consul != (ConsulOptions{}) {
 		fault("Consul", "is set together with Discovery, which replaces it: choose one")

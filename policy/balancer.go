@@ -36,7 +36,37 @@ type Balancer struct {
 	// combined. A call of which nothing is found goes anywhere.
 	// Default: []. Example: [{"header": "x-user"}].
 	Hash []Hash `json:"hash,omitzero"`
+	// PanicPercent is how much of a service stays in rotation whatever fails,
+	// 1 to 100: breakers, ejection and slow start together never leave less of
+	// its instances, for calls are better off with one that may fail than with
+	// none, and the others must not be called to death. -1 lets all be taken
+	// out, as a sidecar does.
+	// Default: 50. Example: 30.
+	PanicPercent int `json:"panicPercent,omitzero"`
+	// Prefer says who comes first where it is known where the caller is:
+	// "zone" instances in its zone, then those in its region, then all others;
+	// "region" those in its region, then all others; "none" all alike. Farther
+	// ones get as much as nearer ones can not carry: all stays near until fewer
+	// than 1/1.4 of those near by are in rotation.
+	// Default: zone. Example: "none".
+	Prefer string `json:"prefer,omitzero"`
+	// SubsetAbove is how many instances, at one distance, all clients know and
+	// connect to; of more than that each client calls a part, always the same
+	// one as long as no instance comes or goes. At most 1000000. -1 is never.
+	// Algorithms that hash call all.
+	// Default: 100. Example: 500.
+	SubsetAbove int `json:"subsetAbove,omitzero"`
+	// SubsetSize is how many instances that part has, 2 to 10000.
+	// Default: 20. Example: 50.
+	SubsetSize int `json:"subsetSize,omitzero"`
 }
+
+// The values of [Balancer].Prefer.
+const (
+	PreferZone   = "zone"
+	PreferRegion = "region"
+	PreferNone   = "none"
+)
 
 // Hash is one thing of a call to hash. Exactly one of header, cookie, query and
 // source must be said.
@@ -66,7 +96,10 @@ type Hash struct {
 	Terminal bool `json:"terminal,omitzero"`
 }
 
-const maxRing = 8 << 20 // Envoy's
+const (
+	maxRing   = 8 << 20 // Envoy's
+	maxSubset = 10_000
+)
 
 func (b Balancer) check(c *checker) {
 	c.in("balancer", func(c *checker) {
@@ -78,6 +111,11 @@ func (b Balancer) check(c *checker) {
 			c.thatf(b.RingSize <= b.MaxRingSize, "ringSize", "%d is too large: must not be above %s, which is %d",
 				b.RingSize, c.name("maxRingSize"), b.MaxRingSize)
 		}
+		c.thatf(b.PanicPercent <= 100, "panicPercent", "%d is too large: must be 1 to 100, or -1 for off", b.PanicPercent)
+		c.oneOf("prefer", b.Prefer, PreferZone, PreferRegion, PreferNone)
+		c.thatf(b.SubsetAbove <= maxCount, "subsetAbove", "%d is too large: must be 1 to %d, or -1 for never", b.SubsetAbove, maxCount)
+		c.thatf(b.SubsetSize == 0 || b.SubsetSize >= 2 && b.SubsetSize <= maxSubset, "subsetSize",
+			"%d is out of range: must be 2 to %d", b.SubsetSize, maxSubset)
 		for i, h := range b.Hash {
 			c.in(element("hash", i), h.check)
 		}

@@ -47,7 +47,10 @@ func Default() Service {
 			Key:         KeyGiven,
 			ReplayBytes: 64 << 10,
 		},
-		Balancer: Balancer{Policy: PeakEWMA, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{}},
+		Balancer: Balancer{
+			Policy: PeakEWMA, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{},
+			PanicPercent: 50, Prefer: PreferZone, SubsetAbove: 100, SubsetSize: 20,
+		},
 		Breaker: Breaker{
 			Failures:     5,
 			FailureRatio: 0.5,

@@ -1,15 +1,16 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/breaker"
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/mono"
@@ -32,11 +33,12 @@ type Cluster struct {
 	closed context.CancelFunc
 	ended  chan struct{}
 
+	floor floor
+
 	mu       sync.Mutex // orders updates; calls never take it
-	members  map[string]*Member
+	roster   roster
 	outliers *breaker.Outliers // nil while nobody is ejected
-	byID     sync.Map          // the same members, for who must not wait for updates
-	all      []discovery.Instance
+	byID     sync.Map          // the members, for who must not wait for updates
 	unknown  bool
 	answered bool
 	watchers map[*func()]struct{}
@@ -49,7 +51,12 @@ type Options struct {
 	// Target says which instances to follow.
 	Target policy.Target
 	// Policy is in force for them until [Cluster.Apply].
-	Policy    policy.Effective
+	Policy policy.Effective
+	// Place is where this process is, as far as is known.
+	Place balancer.Place
+	// Seat says which part of a large service this process calls, see
+	// [balancer.Seat].
+	Seat      uint64
 	Source    discovery.Source
 	Telemetry *telemetry.Telemetry
 	Logger    *slog.Logger
@@ -61,14 +68,16 @@ func New(ctx context.Context, o Options) *Cluster {
 	c := &Cluster{
 		Target: o.Target, o: o, log: o.Logger,
 		ready: make(chan struct{}), closed: cancel, ended: make(chan struct{}),
-		members:  make(map[string]*Member),
 		watchers: make(map[*func()]struct{}),
 	}
 	if name := o.Target.String(); name != o.Upstream {
 		c.log = c.log.With("target", name)
 	}
 	s := newSettings(o.Policy)
-	c.view.Store(newView(s, nil, 0, discovery.ErrNotReady))
+	v := newView(s, nil, 0, discovery.ErrNotReady)
+	v.located = c.place(s) != balancer.Place{}
+	c.view.Store(v)
+	c.floor.set(mono.Now(), s.panicRatio)
 	c.compare(s)
 	c.bound(o.Policy)
 	go func() {
@@ -131,17 +140,20 @@ func (c *Cluster) Apply(p policy.Effective) {
 	old := c.view.Load()
 	s := newSettings(p)
 	if !s.sameBreaker(old.Settings) {
-		for _, m := range c.members {
+		for _, m := range c.roster.called() {
 			c.arm(m, s)
 		}
 	}
+	c.floor.set(mono.Now(), s.panicRatio)
 	c.bound(p)
 	if !s.sameEjection(old.Settings) {
 		c.compare(s)
 	}
-	tell := c.publish(s)
+	ch := c.enroll(s, nil, nil, true)
+	tell := c.publish(s, ch)
 	c.mu.Unlock()
 	tell()
+	depart(ch.gone)
 }
 
 // Watch has changed called after each change of the view, until stop; one last
@@ -160,7 +172,10 @@ func (c *Cluster) Watch(changed func()) (stop func()) {
 
 // Inflight returns how many attempts are under way.
 func (c *Cluster) Inflight() (n int) {
-	for _, m := range c.sorted() {
+	c.mu.Lock()
+	members := c.roster.called()
+	c.mu.Unlock()
+	for _, m := range members {
 		n += m.load.Inflight()
 	}
 	return n
@@ -172,13 +187,11 @@ func (c *Cluster) Close() {
 	c.closed()
 	<-c.ended
 	c.mu.Lock()
-	members := c.members
-	c.members = map[string]*Member{}
+	members := c.roster.called()
+	c.roster = roster{}
 	c.view.Store(newView(c.view.Load().Settings, nil, 0, ErrClosed))
 	c.mu.Unlock()
-	for _, m := range members {
-		m.depart()
-	}
+	depart(members)
 }
 
 // update takes in what the source tells.
@@ -188,9 +201,11 @@ func (c *Cluster) update(u discovery.Update) {
 		return
 	}
 	c.mu.Lock()
-	c.all, c.unknown = u.Snapshot.Instances, u.Snapshot.Unknown
-	left := c.reconcile()
-	tell := c.publish(c.view.Load().Settings)
+	c.unknown = u.Snapshot.Unknown
+	s := c.view.Load().Settings
+	touched, gone, moved := c.follow(u.Snapshot.Instances)
+	ch := c.enroll(s, touched, gone, moved)
+	tell := c.publish(s, ch)
 	first := !c.answered
 	c.answered = true
 	c.mu.Unlock()
@@ -198,7 +213,11 @@ func (c *Cluster) update(u discovery.Update) {
 		close(c.ready)
 	}
 	tell()
-	for _, m := range left {
+	depart(ch.gone)
+}
+
+func depart(members []*Member) {
+	for _, m := range members {
 		m.depart()
 	}
 }
@@ -211,53 +230,17 @@ func (c *Cluster) doubtful(err error) {
 	c.log.Warn("discovery failed", "error", err, "serving_last_known", known)
 }
 
-// reconcile makes the members those of the snapshot, and returns who left.
-func (c *Cluster) reconcile() (left []*Member) {
-	seen := make(map[string]bool, len(c.all))
-	for _, i := range c.all {
-		seen[i.ID] = true
-		m := c.members[i.ID]
-		if m != nil && m.Address == i.Address {
-			m.update(i)
-			continue
-		}
-		if m != nil {
-			left = append(left, m)
-		}
-		m = newMember(c, i)
-		if c.answered { // who was there before us is warm
-			m.load.Warm(mono.Now())
-		}
-		c.arm(m, c.view.Load().Settings)
-		c.members[i.ID] = m
-		c.watch(m)
-	}
-	for id, m := range c.members {
-		if !seen[id] {
-			delete(c.members, id)
-			left = append(left, m)
-		}
-	}
-	for _, m := range left {
-		c.unwatch(m)
-	}
-	return left
-}
-
 // publish builds the view of settings and members and swaps it in. The caller
 // calls tell when it has unlocked.
-func (c *Cluster) publish(s *Settings) (tell func()) {
-	worst := discovery.Warning
-	if c.Target.OnlyPassing {
-		worst = discovery.Passing
+func (c *Cluster) publish(s *Settings, ch changes) (tell func()) {
+	c.floor.change(mono.Now(), ch.leave, ch.join, ch.gone)
+	old := c.view.Load()
+	v := old.changed(ch, len(c.roster.all), c.emptiness())
+	if v == nil || old.Settings != s {
+		v = newView(s, c.levels(s), len(c.roster.all), c.emptiness())
+		v.located = c.place(s) != balancer.Place{}
 	}
-	var members []*Member
-	for _, i := range c.all {
-		if i.Health <= worst {
-			members = append(members, c.members[i.ID])
-		}
-	}
-	c.view.Store(newView(s, members, len(c.all), c.emptiness()))
+	c.view.Store(v)
 	watchers := slices.Collect(maps.Keys(c.watchers))
 	return func() {
 		for _, w := range watchers {
@@ -269,7 +252,7 @@ func (c *Cluster) publish(s *Settings) (tell func()) {
 // emptiness says why there is nobody to call, should that be so.
 func (c *Cluster) emptiness() error {
 	switch {
-	case len(c.all) > 0:
+	case len(c.roster.all) > 0:
 		return discovery.ErrNoHealthyInstance
 	case c.unknown:
 		return discovery.ErrUnknownService
@@ -280,28 +263,42 @@ func (c *Cluster) emptiness() error {
 
 // arm gives a member a new breaker.
 func (c *Cluster) arm(m *Member, s *Settings) {
-	m.close(byBreaker, 0)
+	if m.guard.Swap(nil) != nil {
+		c.floor.mend(mono.Now(), m)
+	}
 	if s.breakerOff {
-		m.guard.Store(nil)
 		return
 	}
-	m.guard.Store(breaker.New(m.ID, s.breaker, func(change breaker.Change) {
+	var b *breaker.Breaker
+	b = breaker.New(m.ID, s.breaker, func(change breaker.Change) {
+		if m.guard.Load() != b {
+			return // another took its place; this one hears of attempts from before
+		}
 		switch change.To {
 		case breaker.Open:
-			m.close(byBreaker, mono.Now()+s.breaker.Open)
+			now := mono.Now()
+			c.floor.trip(now, m, now+s.breaker.Open)
 			c.log.Warn("circuit opened", "instance", m.ID, "until", change.Until)
 		case breaker.Closed:
-			m.close(byBreaker, 0)
+			c.floor.mend(mono.Now(), m)
 			c.log.Info("circuit closed", "instance", m.ID)
 		case breaker.HalfOpen:
 		}
 		c.o.Telemetry.BreakerChanged(c.o.Upstream, change.To.String())
-	}))
+	})
+	m.guard.Store(b)
 }
 
-// sorted returns all members, callable or not, by ID.
-func (c *Cluster) sorted() []*Member {
+// known returns all instances, and the members of those that are called.
+func (c *Cluster) known() iter.Seq2[*Member, discovery.Instance] {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.SortedFunc(maps.Values(c.members), func(a, b *Member) int { return cmp.Compare(a.ID, b.ID) })
+	all, members := c.roster.all, slices.Clone(c.roster.members)
+	c.mu.Unlock()
+	return func(yield func(*Member, discovery.Instance) bool) {
+		for i := range all {
+			if !yield(members[i], all[i]) {
+				return
+			}
+		}
+	}
 }

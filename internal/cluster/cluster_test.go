@@ -20,23 +20,34 @@ import (
 // open returns a cluster fed by a registry in memory.
 func open(t *testing.T, registry *discovery.Memory) *cluster.Cluster {
 	t.Helper()
-	tel, err := telemetry.New(telemetry.Options{}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := cluster.New(t.Context(), cluster.Options{
-		Upstream: "web", Target: policy.Target{Service: "web"}, Source: registry, Telemetry: tel,
-		Policy: merged(policy.Service{}), Logger: slog.New(slog.DiscardHandler),
-	})
+	c := openWith(t, registry, policy.Service{})
 	if err := c.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
+// openWith returns a cluster with a policy of its own; all else is as open has it.
+func openWith(t testing.TB, registry discovery.Source, s policy.Service, where ...func(*cluster.Options)) *cluster.Cluster {
+	t.Helper()
+	tel, err := telemetry.New(telemetry.Options{}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := cluster.Options{
+		Upstream: "web", Target: policy.Target{Service: "web"}, Source: registry, Telemetry: tel,
+		Policy: merged(s), Logger: slog.New(slog.DiscardHandler),
+	}
+	for _, change := range where {
+		change(&o)
+	}
+	return cluster.New(t.Context(), o)
+}
+
 func merged(s policy.Service) policy.Effective {
 	base := policy.Default()
 	base.Balancer.Policy = policy.P2C // so that an instance which fails is still picked
+	base.Balancer.PanicPercent = -1   // and that all may be out
 	return policy.Merge(policy.Layer{Name: "built-in", Service: base}, policy.Layer{Name: "test", Service: s})
 }
 

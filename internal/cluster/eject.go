@@ -11,11 +11,12 @@ import (
 // The caller holds the lock, or is the only one to know the cluster.
 func (c *Cluster) compare(s *Settings) {
 	c.outliers = nil
+	now := mono.Now()
 	if !s.ejectionOff {
 		c.outliers = breaker.NewOutliers(s.ejection, c.ejected)
 	}
-	for _, m := range c.members {
-		m.close(byEjection, 0)
+	for _, m := range c.roster.called() {
+		c.floor.pardon(now, m)
 		c.watch(m)
 	}
 }
@@ -47,12 +48,11 @@ func (c *Cluster) ejected(e breaker.Ejection) {
 	}
 	m := found.(*Member)
 	if e.Cause == breaker.Returned {
-		m.close(byEjection, 0)
+		c.floor.restore(mono.Now(), m)
 		c.log.Info("instance is back in rotation", "instance", m.ID)
 		return
 	}
-	m.close(byEjection, e.Until)
-	m.load.Warm(e.Until)
+	c.floor.eject(mono.Now(), m, e.Until)
 	c.log.Warn("instance ejected", "instance", m.ID, "cause", string(e.Cause),
 		"until", time.Now().Add(e.Until-mono.Now()).Round(time.Millisecond), "times", e.Times)
 }

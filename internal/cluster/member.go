@@ -27,7 +27,10 @@ type Member struct {
 	instance atomic.Pointer[discovery.Instance]
 	guard    atomic.Pointer[breaker.Breaker] // nil while breakers are off
 	watched  atomic.Pointer[breaker.Watched] // nil while nobody is ejected
-	shut     [doors]atomic.Int64             // until when, by who keeps picks away
+	demand   demand                          // guarded by the cluster's floor
+	spared   atomic.Bool                     // called although its breaker is open
+
+	isCallable bool // guarded by the cluster
 
 	attempts, failures atomic.Uint64
 	latency            window.Histogram
@@ -53,20 +56,19 @@ const (
 	doors
 )
 
-// close keeps picks away until a moment, as long as the other does not for
-// longer; 0 is no more.
-func (m *Member) close(by door, until time.Duration) {
-	m.shut[by].Store(int64(until))
-	m.load.CloseUntil(time.Duration(max(m.shut[byBreaker].Load(), m.shut[byEjection].Load())))
-}
-
-func (m *Member) update(i discovery.Instance) {
-	m.instance.Store(&i)
+// update takes in what discovery says, and says whether the member's weight or
+// place is another.
+func (m *Member) update(i discovery.Instance) bool {
+	old := m.instance.Swap(&i)
 	m.load.SetWeight(i.Weight)
+	return old != nil && (old.Weight != i.Weight || placeOf(old) != placeOf(&i))
 }
 
 // Instance returns what discovery said last.
 func (m *Member) Instance() discovery.Instance { return *m.instance.Load() }
+
+// Load is what pickers know of the member.
+func (m *Member) Load() *balancer.Member { return &m.load }
 
 // Gone says whether the member has left its cluster.
 func (m *Member) Gone() bool { return m.gone.Load() }
@@ -98,6 +100,21 @@ func (m *Member) depart() {
 type Pick struct {
 	*Member
 	guard breaker.Leave
+}
+
+// enter begins an attempt, if the member's breaker lets it in.
+func (m *Member) enter(now time.Duration) (p Pick, err error) {
+	m.load.Start(now) // before the breaker: others should see the load at once
+	p.Member = m
+	guard := m.guard.Load()
+	if guard == nil {
+		return p, nil
+	}
+	if p.guard, err = guard.Enter(); err == nil || m.spared.Load() {
+		return p, nil
+	}
+	m.load.Finish(now, 0, call.Rejected, 0)
+	return Pick{}, err
 }
 
 // Judge tells the member how the attempt went, as soon as that is known.

@@ -19,12 +19,21 @@ type Settings struct {
 	ejection    breaker.OutlierOptions
 	ejectionOff bool
 	picker      balancer.Options
+	panicRatio  float64 // negative is no floor
+	subset      subsetting
+	prefer      string
 }
 
+// subsetting says of how many instances at one distance a part is chosen, and
+// how large that is; above 0 is never.
+type subsetting struct{ above, size int }
+
 func newSettings(p policy.Effective) *Settings {
-	return &Settings{
-		Policy: p,
-		picker: picker(p.Balancer),
+	s := &Settings{
+		Policy:     p,
+		panicRatio: float64(p.Balancer.PanicPercent) / 100,
+		prefer:     p.Balancer.Prefer,
+		picker:     picker(p.Balancer),
 		breaker: breaker.Options{
 			Failures:    p.Breaker.Failures,
 			Ratio:       p.Breaker.FailureRatio,
@@ -42,16 +51,22 @@ func newSettings(p policy.Effective) *Settings {
 			Max:             time.Duration(p.Ejection.Max),
 			MaxEjectedRatio: float64(p.Ejection.MaxPercent) / 100,
 			EnforceRatio:    float64(p.Ejection.Enforced) / 100,
+			PanicRatio:      float64(p.Balancer.PanicPercent) / 100,
 		},
 		ejectionOff: p.Ejection.Off(),
 	}
+	if b := p.Balancer; b.SubsetAbove > 0 && b.Policy != policy.RingHash && b.Policy != policy.Maglev {
+		s.subset = subsetting{max(b.SubsetAbove, 2*b.SubsetSize), b.SubsetSize}
+	}
+	return s
 }
 
 // picker names the algorithms as the balancer does. There a plain round robin
 // knows no weights; where all are the same the weighted one is just that.
 func picker(b policy.Balancer) balancer.Options {
 	o := balancer.Options{
-		Policy: balancer.Policy(b.Policy), Choices: b.Choices, RingSize: b.RingSize, MaxRingSize: b.MaxRingSize,
+		Policy: balancer.Policy(b.Policy), Choices: b.Choices, SlowStart: slowStart,
+		RingSize: b.RingSize, MaxRingSize: b.MaxRingSize,
 	}
 	if b.Policy == policy.RoundRobin {
 		o.Policy = balancer.WeightedRoundRobin

@@ -34,7 +34,11 @@ type InstanceStatus struct {
 // Status describes the cluster now.
 func (c *Cluster) Status() Status {
 	s, now := Status{Error: c.View().Error()}, mono.Now()
-	for _, m := range c.sorted() {
+	for m, instance := range c.known() {
+		if m == nil {
+			s.Instances = append(s.Instances, InstanceStatus{Instance: instance, Out: "not among those that this process calls"})
+			continue
+		}
 		i := InstanceStatus{
 			Instance: m.Instance(), Inflight: m.load.Inflight(),
 			Attempts: m.attempts.Load(), Failures: m.failures.Load(),
@@ -43,27 +47,26 @@ func (c *Cluster) Status() Status {
 		if guard := m.guard.Load(); guard != nil {
 			i.Breaker, _ = guard.State()
 		}
-		i.Out = m.out(now)
+		i.Out = c.out(m, now)
 		s.Instances = append(s.Instances, i)
 	}
 	return s
 }
 
 // out says why the member is not picked now.
-func (m *Member) out(now time.Duration) string {
-	left := func(by door) time.Duration {
-		return max(time.Duration(m.shut[by].Load())-now, 0).Round(time.Millisecond)
-	}
+func (c *Cluster) out(m *Member, now time.Duration) string {
 	switch health := m.Instance().Health; {
 	case health == discovery.Critical:
 		return "its health is critical"
-	case health == discovery.Warning && m.Cluster.Target.OnlyPassing:
+	case health == discovery.Warning && c.Target.OnlyPassing:
 		return "its health is warning, and only passing ones are wanted"
-	case left(byEjection) > 0:
-		return fmt.Sprintf("ejected for another %v", left(byEjection))
-	case left(byBreaker) > 0:
-		return fmt.Sprintf("circuit open for another %v", left(byBreaker))
-	default:
+	case m.load.Open(now):
 		return ""
 	}
+	until := c.floor.until(m)
+	left := func(by door) time.Duration { return max(until[by]-now, 0).Round(time.Millisecond) }
+	if left(byEjection) > 0 {
+		return fmt.Sprintf("ejected for another %v", left(byEjection))
+	}
+	return fmt.Sprintf("circuit open for another %v", left(byBreaker))
 }

@@ -2,13 +2,14 @@ package cluster
 
 import (
 	"errors"
+	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/breaker"
-	"github.com/innermesh/innermesh/call"
 )
 
 // View is what one call sees of a service: settings and members that belong
@@ -18,8 +19,10 @@ type View struct {
 	members []*Member
 	loads   []*balancer.Member // the same members, in the same order
 	picker  balancer.Picker
-	all     int   // instances, those that may not be called included
-	empty   error // why there are no members
+	pool    *balancer.Pool // the picker, while there is one level
+	located bool           // who joins may be farther than the others
+	all     int            // instances, those that may not be called included
+	empty   error          // why there are no members
 	healthy atomic.Pointer[census]
 }
 
@@ -35,18 +38,81 @@ const recent = 50 * time.Millisecond
 // ErrClosed is the cause of calls that come after the mesh was closed.
 var ErrClosed = errors.New("the mesh is closed")
 
-func newView(s *Settings, members []*Member, all int, empty error) *View {
-	v := &View{Settings: s, members: members, all: all, empty: empty}
-	v.loads = make([]*balancer.Member, len(members))
-	for i, m := range members {
-		v.loads[i] = &m.load
+// newView builds a view over members by their distance.
+func newView(s *Settings, levels [][]*Member, all int, empty error) *View {
+	v := &View{Settings: s, members: slices.Concat(levels...), all: all, empty: empty}
+	v.loads = loads(v.members)
+	if len(levels) < 2 {
+		v.pool = pool(s.picker, v.loads)
+		v.picker = v.pool
+		return v
 	}
-	picker, err := balancer.NewPool(s.picker, v.loads)
-	if err != nil { // a policy was validated before it came here
-		picker, _ = balancer.NewPool(balancer.Options{}, v.loads)
+	tiers := make([][]*balancer.Member, len(levels))
+	for i, level := range levels {
+		tiers[i] = loads(level)
+	}
+	// How much stays in rotation is the floor's business.
+	tiering := balancer.Tiering{PanicRatio: -1}
+	picker, err := balancer.NewTiers(s.picker, tiering, tiers)
+	if err != nil {
+		picker, _ = balancer.NewTiers(balancer.Options{}, tiering, tiers)
 	}
 	v.picker = picker
 	return v
+}
+
+func pool(o balancer.Options, members []*balancer.Member) *balancer.Pool {
+	p, err := balancer.NewPool(o, members)
+	if err != nil { // a policy was validated before it came here
+		p, _ = balancer.NewPool(balancer.Options{}, members)
+	}
+	return p
+}
+
+func loads(members []*Member) []*balancer.Member {
+	all := make([]*balancer.Member, len(members))
+	for i, m := range members {
+		all[i] = &m.load
+	}
+	return all
+}
+
+// changed returns the view after some changes, nil if that must be built anew.
+func (v *View) changed(ch changes, all int, empty error) *View {
+	next := &View{Settings: v.Settings, members: v.members, loads: v.loads, picker: v.picker, pool: v.pool, all: all, empty: empty}
+	if len(ch.leave)+len(ch.join) == 0 && !ch.reweighed {
+		return next
+	}
+	if v.pool == nil || v.located || ch.reweighed || len(ch.leave) > few {
+		return nil
+	}
+	pool, err := v.pool.Change(loads(ch.leave), loads(ch.join))
+	if err != nil {
+		return nil
+	}
+	next.members = make([]*Member, 0, len(pool.Members()))
+	from := 0
+	for _, at := range slices.Sorted(places(v.members, ch.leave)) {
+		next.members = append(next.members, v.members[from:at]...)
+		from = at + 1
+	}
+	next.members = append(append(next.members, v.members[from:]...), ch.join...)
+	next.pool, next.picker, next.loads = pool, pool, pool.Members()
+	return next
+}
+
+// few are so many that looking for each of them is less work than building anew.
+const few = 16
+
+// places tells where members are in a list that has them all.
+func places(all, some []*Member) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for _, m := range some {
+			if !yield(slices.Index(all, m)) {
+				return
+			}
+		}
+	}
 }
 
 // Members are those that may be called, breakers aside. Read only.
@@ -67,8 +133,8 @@ func (v *View) Health(now time.Duration) (healthy, all int) {
 		return c.n, v.all
 	}
 	n := 0
-	for _, m := range v.loads {
-		if m.Open(now) {
+	for _, m := range v.members {
+		if m.load.Open(now) && !m.spared.Load() {
 			n++
 		}
 	}
@@ -148,29 +214,42 @@ func (v *View) Pick(info balancer.Info) (Pick, error) {
 		return Pick{}, err
 	}
 	var refusal error
-	for range len(v.members) {
+	for range tries {
 		i := v.picker.Pick(info)
 		if i < 0 {
 			break
 		}
-		m := v.members[i]
-		m.load.Start(info.Now) // before the breaker: others should see the load at once
-		p := Pick{Member: m}
-		guard := m.guard.Load()
-		if guard == nil {
+		p, err := v.members[i].enter(info.Now)
+		if err == nil {
 			return p, nil
 		}
-		if p.guard, refusal = guard.Enter(); refusal == nil {
-			return p, nil
+		refusal = err
+		info.Tried = append(slices.Clip(info.Tried), v.loads[i])
+	}
+	return v.search(info, refusal)
+}
+
+// tries is how often a member is chosen by the rules; then anybody will do.
+const tries = 8
+
+// search finds whoever lets an attempt in, best somebody who was not tried.
+func (v *View) search(info balancer.Info, refusal error) (Pick, error) {
+	start := rand.IntN(len(v.members))
+	for _, again := range []bool{false, true} {
+		for k := range v.members {
+			m := v.members[(start+k)%len(v.members)]
+			if !m.load.Open(info.Now) || !again && slices.Contains(info.Tried, &m.load) {
+				continue
+			}
+			p, err := m.enter(info.Now)
+			if err == nil {
+				return p, nil
+			}
+			refusal = err
 		}
-		m.load.Finish(info.Now, 0, call.Rejected, 0)
-		info.Tried = append(slices.Clip(info.Tried), &m.load)
 	}
 	return Pick{}, v.refused(refusal, info.Now)
 }
-
-// Load is what the tried list of further picks is made of.
-func (p *Pick) Load() *balancer.Member { return &p.load }
 
 // refused finds the breaker that will let a probe in first.
 func (v *View) refused(refusal error, now time.Duration) error {

@@ -305,7 +305,7 @@ func TestAnAnswerIsReadOnTheCallersTime(t *testing.T) {
 
 // An instance hears of an answer when it is there, not when it was read.
 func TestAnswersAreJudgedAtOnce(t *testing.T) {
-	within(t, policy.Service{}, func(t *testing.T, d *upstream.Directory) {
+	within(t, policy.Service{Balancer: policy.Balancer{PanicPercent: -1}}, func(t *testing.T, d *upstream.Directory) {
 		faulty := call.Outcome{Reason: call.Faulty, Sent: call.Answered, Status: 500}
 		var open []*exchange
 		for range policy.Default().Breaker.Failures {

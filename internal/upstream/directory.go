@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/telemetry"
@@ -41,6 +42,10 @@ type Options struct {
 	Provisional func(service string) policy.Effective
 	// Caller names this program on this machine, for balancers that hash it.
 	Caller string
+	// Place is where this program runs, as far as is known; Seat says which part
+	// of a large service it calls.
+	Place balancer.Place
+	Seat  uint64
 	// Idle is how long a service may go without a call before it is let go.
 	// Default 10 min.
 	Idle time.Duration
