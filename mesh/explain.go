@@ -144,10 +144,14 @@ func explainTarget(c *cluster.Cluster, share float64, p policy.Effective) Explai
 	return t
 }
 
+// ofRoutes are the parts of a policy that are about routes, not instances.
+var ofRoutes = []string{"timeout", "retry", "inject"}
+
 // said lists what is in force for a route, or for the instances of a target.
 func said(p policy.Effective, ofRoute bool) []policy.Said {
 	return slices.DeleteFunc(p.Said(), func(s policy.Said) bool {
-		isRoute := strings.HasPrefix(s.Path, "retry.") || strings.HasPrefix(s.Path, "timeout.") && s.Path != "timeout.connect"
+		top, _, _ := strings.Cut(s.Path, ".")
+		isRoute := slices.Contains(ofRoutes, top) && s.Path != "timeout.connect"
 		return isRoute != ofRoute
 	})
 }

@@ -15,6 +15,10 @@ type Service struct {
 	Ejection Ejection `json:"ejection,omitzero"`
 	Limits   Limits   `json:"limits,omitzero"`
 	HTTP     HTTP     `json:"http,omitzero"`
+	// Inject lists trouble that is made on purpose, 20 at most. The list
+	// replaces that of the layer below; an empty one says that there is none.
+	// Default: []. Example: [{"millionths": 25000, "status": 503, "until": "2026-11-25T18:00:00Z"}].
+	Inject []Injection `json:"inject,omitzero"`
 	// Subsets holds parts of the service by the names that targets can give.
 	// The whole of it replaces that of the layer below.
 	// Default: {}. Example: {"v2": {"filter": "Service.Meta.version == v2"}}.
@@ -69,6 +73,7 @@ func Default() Service {
 		},
 		Limits:  Limits{Connections: NoLimit, Pending: NoLimit, Concurrency: NoLimit},
 		HTTP:    HTTP{Protocol: HTTP1},
+		Inject:  []Injection{},
 		Subsets: map[string]Subset{},
 		Routes:  []Route{},
 	}

@@ -43,6 +43,7 @@ func (c *client) unary(
 		return told
 	}
 	changeReceived(opts, &x.Flight)
+	mark(opts, &x.Flight)
 	x.End(call.Outcome{})
 	if durable && answer != nil {
 		if e := x.failure(answer); e != nil {

@@ -226,6 +226,7 @@ func (x *stream) Header() (metadata.MD, error) {
 	if err == nil {
 		x.commit()
 		changeResponse(md, &x.Flight) // gRPC hands out a copy each time
+		md = marked(md, &x.Flight)
 	}
 	return md, err
 }

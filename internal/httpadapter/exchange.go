@@ -29,6 +29,7 @@ type exchange struct {
 	url     url.URL     // of the attempt
 	header  http.Header // the caller's, until something is added
 	cloned  bool
+	changed bool // as the route says
 	cookies []*http.Cookie // made up for the caller, to find the instance again
 	body    *replay
 	content answerBody
@@ -66,7 +67,8 @@ func idempotent(method string) bool {
 // Send makes one attempt.
 func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 	through := x.through(a)
-	if a.Number == 1 {
+	if !x.changed { // once: what comes after starts from it
+		x.changed = true
 		x.change()
 	}
 	x.tell(a.Number, x.Left(a))
@@ -190,6 +192,7 @@ func (x *exchange) answer(res *http.Response) *http.Response {
 			h.HTTP(res.Header)
 		}
 	}
+	x.mark(res)
 	for _, c := range x.cookies {
 		res.Header.Add("Set-Cookie", c.String())
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/deadline"
+	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
 )
 
@@ -24,6 +25,7 @@ type Attempt struct {
 	until    time.Duration
 	span     telemetry.Span
 	stalled  atomic.Bool
+	trouble  *route.Trouble // made on purpose
 	judged   bool
 	noted    bool
 	released bool
@@ -46,7 +48,11 @@ func (a *Attempt) Stall() {
 // judge tells the member how the attempt went. It is called once.
 func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
 	a.judged = true
-	a.pick.Judge(now, now-a.began, out)
+	told := out
+	if a.trouble != nil { // the instance is not to blame, nor to praise
+		told = call.Outcome{Reason: call.Rejected}
+	}
+	a.pick.Judge(now, now-a.began, told)
 	a.span.Judged(&f.Call, out)
 	f.upstream.Telemetry.Attempted(a, a.Number, out.Reason)
 }
@@ -59,5 +65,8 @@ func (a *Attempt) release() {
 	a.released = true
 	a.Cancel()
 	a.pick.Release()
+	if a.trouble != nil {
+		a.trouble.End()
+	}
 	a.span.End()
 }

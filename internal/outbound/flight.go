@@ -208,7 +208,11 @@ func (f *Flight) classify(out call.Outcome) call.Outcome {
 		if a.until == f.until {
 			out.Reason = call.Expired
 		}
-		out.Err = fmt.Errorf("no answer within %v: %w", (a.until - a.began).Round(time.Millisecond), context.DeadlineExceeded)
+		within := fmt.Errorf("no answer within %v: %w", (a.until - a.began).Round(time.Millisecond), context.DeadlineExceeded)
+		if errors.Is(out.Err, call.ErrInjected) {
+			within = fmt.Errorf("%w (%w)", within, out.Err)
+		}
+		out.Err = within
 	}
 	return out
 }

@@ -76,7 +76,7 @@ func try[R any](f *Flight, x Exchange[R]) (R, call.Outcome) {
 		var none R
 		return none, f.classify(rejected(err))
 	}
-	r, out := x.Send(a)
+	r, out := send(f, x, a)
 	out = f.classify(out)
 	if out.Err != nil || !f.Stream { // a stream is judged by its first message
 		f.Judge(out)

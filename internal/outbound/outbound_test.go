@@ -451,7 +451,7 @@ func TestNoAttemptThatCanNotFinish(t *testing.T) {
 	p.Retry.Backoff.Base = policy.Off
 	within(t, p, func(t *testing.T, d *upstream.Directory) {
 		slow := func(out call.Outcome, took time.Duration) func(*outbound.Attempt) call.Outcome {
-			return func(*outbound.Attempt) call.Outcome { time.Sleep(took); return out }
+			return func(*outbound.Attempt) call.Outcome { <-time.After(took); return out }
 		}
 		for range 20 { // both become known
 			if _, err := do(t.Context(), d, newExchange(slow(fine, 300*time.Millisecond))); err != nil {

@@ -23,6 +23,8 @@ type Route struct {
 	Number int
 	// Policy is what is in force for the calls that take it.
 	Policy policy.Effective
+	// Injector makes trouble for the route's calls; nil makes none.
+	Injector *Injector
 	// Legs are the shares, at least one.
 	Legs []*Leg
 	// Request and Response are how headers change, after the leg's own.
@@ -76,7 +78,7 @@ func Compile(service string, p policy.Effective) (*Table, error) {
 
 // rest is the route of calls that no other fits: to the service itself.
 func rest(service string, p policy.Effective, number int) *Route {
-	r := &Route{Number: number, Policy: p, whole: whole}
+	r := &Route{Number: number, Policy: p, Injector: newInjector(p.Inject), whole: whole}
 	if number > 0 {
 		r.Name = "default"
 	}
@@ -94,6 +96,7 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 		Name: cmp.Or(r.Name, strconv.Itoa(number)), Number: number, Policy: p.ForRoute(number),
 		Request: newHeaders(r.RequestHeaders), Response: newHeaders(r.ResponseHeaders),
 	}
+	out.Injector = newInjector(out.Policy.Inject)
 	faults := []error{out.Policy.Validate()}
 	var err error
 	if out.match, err = newMatch(r.Match); err != nil {

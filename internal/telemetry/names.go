@@ -16,6 +16,7 @@ const (
 	metricInflight     = "innermesh.client.inflight"
 	metricBreaker      = "innermesh.breaker.changes"
 	metricConfig       = "innermesh.config.updates"
+	metricInjections   = "innermesh.client.injections"
 	metricGuarded      = "innermesh.idempotency.requests"
 )
 
@@ -40,6 +41,7 @@ const (
 	attrSent       = attribute.Key("innermesh.sent")
 	attrAttempts   = attribute.Key("innermesh.attempts")
 	attrNumber     = attribute.Key("innermesh.attempt")
+	attrInjected   = attribute.Key("innermesh.injected")
 	otherMethod    = "_OTHER"
 	maxSeries      = 2000 // distinct series of one service; all further ones share a last one
 	retryEventName = "retry"

@@ -71,6 +71,13 @@ func (s Span) Retrying(c *call.Call, r call.Reason) {
 	}
 }
 
+// Injected notes that trouble is made for an attempt on purpose.
+func (s Span) Injected(name string) {
+	if s.span != nil {
+		s.span.SetAttributes(attrInjected.String(name))
+	}
+}
+
 // Judged notes how the call or attempt was answered, or that it was not.
 func (s Span) Judged(c *call.Call, out call.Outcome) {
 	if s.span == nil {

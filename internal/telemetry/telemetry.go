@@ -36,6 +36,7 @@ type Telemetry struct {
 	attempts                  metric.Int64Counter
 	breaker                   metric.Int64Counter
 	config                    metric.Int64Counter
+	injections                metric.Int64Counter
 	inflight                  metric.Int64ObservableUpDownCounter
 	guarded                   metric.Int64ObservableCounter
 	meter                     metric.Meter
@@ -80,6 +81,7 @@ func (t *Telemetry) instruments() (err error) {
 	make64(&t.rpcDuration, metricRPCDuration, "Duration of a gRPC call, all attempts included.")
 	count(&t.attempts, metricAttempts, "{attempt}", "Attempts by how they ended; those after the first are retries.")
 	count(&t.breaker, metricBreaker, "{change}", "Changes of state of the instances' circuit breakers.")
+	count(&t.injections, metricInjections, "{attempt}", "Attempts that trouble was made for on purpose.")
 	count(&t.config, metricConfig, "{update}", "Policy documents that were applied or refused.")
 	if err == nil {
 		t.inflight, err = t.meter.Int64ObservableUpDownCounter(metricInflight,

@@ -66,6 +66,12 @@ func (u *Upstream) Attempted(ctx context.Context, number int, r call.Reason) {
 	u.t.attempts.Add(ctx, 1, u.attempts[r][retry]...)
 }
 
+// Injected counts an attempt that trouble is made for, by the injection's name.
+func (u *Upstream) Injected(ctx context.Context, name string) {
+	u.t.injections.Add(ctx, 1, metric.WithAttributes(
+		attrSource.String(u.t.source), attrService.String(u.service), attrInjected.String(name)))
+}
+
 // Called records how long a call took to be answered or given up.
 func (u *Upstream) Called(ctx context.Context, c *call.Call, out call.Outcome, took time.Duration) {
 	histogram := u.t.httpDuration
