@@ -58,14 +58,17 @@ conformance: consul ## What config entries make of a call, beside what Consul te
 # The two slow builds go first and together: each has stretches on one core.
 # Tests run once, Consul included, rather than once as unit and once more as integration.
 .PHONY: test
-test: ## Everything: tidy, vet, lint, all tests on a real Consul, examples; what CI runs
+test: export INNERMESH_REQUIRE_CONSUL = 1
+test: export INNERMESH_REQUIRE_ENGINES = 1
+test: ## Everything: tidy, vet, lint, all tests on a real Consul, Redis, NATS and PostgreSQL, examples; what CI runs
+	@$(MAKE) engines
 	@$(MAKE) -j2 consul lint-tool
 	@$(MAKE) tidy
 	@$(MAKE) vet
 	@$(MAKE) lint
 	@$(MAKE) examples
-	@for m in $(filter-out .,$(OWN)); do (set -x; INNERMESH_REQUIRE_CONSUL=1 go -C $$m test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
-	INNERMESH_REQUIRE_CONSUL=1 go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
+	@for m in $(filter-out .,$(OWN)); do (set -x; go -C $$m test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
+	go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
 
 .PHONY: tidy
 tidy: ## Check that every go.mod says what its module needs
@@ -87,7 +90,7 @@ fix: lint-tool ## Modernize, format, sort imports
 
 .PHONY: examples
 examples: ## Run the example programs that need nothing but Go
-	@for p in $(wildcard examples/quickstart examples/saga); do (set -x; go run ./$$p </dev/null); done
+	@for p in $(wildcard examples/quickstart examples/deadletter examples/saga); do (set -x; go run ./$$p </dev/null); done
 
 .PHONY: demo
 demo: ## Programs that find each other in a real Consul, and two that are killed; builds Consul first
@@ -113,18 +116,25 @@ bench-diff: ## The benchmarks of BASE (default main) against the working tree
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZTIME (default 1m); crashers land in testdata
-	@go test -list '^Fuzz' $(PKG) | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
-	while read -r pkg target; do \
-		(set -x; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null); \
+	@for m in $(if $(filter ./...,$(PKG)),$(OWN),.); do \
+		go -C $$m test -list '^Fuzz' $(PKG) | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
+		while read -r pkg target; do \
+			(set -x; go -C $$m test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null); \
+		done; \
 	done
 
 # Whoever has a crash test reads INNERMESH_CRASH_ROUNDS; without it the test is bounded by time.
 .PHONY: crash
 crash: ROUNDS = 2000
 crash: ## Kill real processes at random points, ROUNDS (default 2000) times, and look for what was lost
-	INNERMESH_CRASH_ROUNDS=$(ROUNDS) go test -run '^TestCrash' -v -count=1 -timeout 60m ./deadletter/...
-	INNERMESH_CRASH_ROUNDS=$(ROUNDS) go test -run '^TestCrash' -v -count=1 -timeout 60m ./saga/...
-	INNERMESH_CRASH_ROUNDS=$(ROUNDS) go -C saga/sql test -run '^TestCrash' -v -count=1 -timeout 60m ./...
+	@for m in . saga/sql; do \
+		pkgs=$$([ $$m = . ] && echo ./deadletter/... ./idempotency/... ./saga/... || echo ./...); \
+		(set -x; INNERMESH_CRASH_ROUNDS=$(ROUNDS) go -C $$m test -run '^TestCrash' -v -count=1 -p 1 -timeout 120m $$pkgs); \
+	done
+
+.PHONY: engines
+engines: ## Install Redis, NATS and PostgreSQL for tests from Debian's packages, where they are missing
+	@.ci/engines
 
 .PHONY: consul
 consul: ## Build the Consul server for tests into the cache, once; prints where it is

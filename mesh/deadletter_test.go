@@ -106,7 +106,7 @@ func TestGRPCLetterIsKeptAndRedriven(t *testing.T) {
 		l.Key == "" || l.Labels["team"] != "shop" || l.Expires.IsZero() || l.State != deadletter.Waiting {
 		t.Errorf("the letter is %+v", l)
 	}
-	if l.Header["authorization"] != nil || !slices.Contains(l.Removed, "authorization") || l.Header["x-shop"][0] != "7" {
+	if md := metadata.MD(l.Header); md.Get("authorization") != nil || !slices.Contains(l.Removed, "authorization") || md.Get("x-shop")[0] != "7" {
 		t.Errorf("header %v, removed %v", l.Header, l.Removed)
 	}
 	if a := l.Attempts[0]; a.Reason != "unreachable" || a.Instance != "gone" || len(a.Each) != a.Tries || len(a.Each) == 0 ||

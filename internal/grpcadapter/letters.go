@@ -84,21 +84,21 @@ func (c *client) keep(x *unary, failure *call.Error, told error) error {
 	for i := 0; i+1 < len(x.first.trace); i += 2 {
 		l.Trace = traced(l.Trace, x.first.trace[i], x.first.trace[i+1])
 	}
-	return c.letters.Keep(x.ctx, l, &failedCall{told: told, failure: failure})
+	return c.letters.Keep(x.ctx, l, &lostError{told: told, failure: failure})
 }
 
-// failedCall is what the caller would have been told, with the call's error for
+// lostError is what the caller would have been told, with the call's error for
 // whoever looks for it.
-type failedCall struct {
+type lostError struct {
 	told    error
 	failure *call.Error
 }
 
 // Error implements error.
-func (f *failedCall) Error() string { return f.told.Error() }
+func (f *lostError) Error() string { return f.told.Error() }
 
 // Unwrap keeps both reachable, the status first.
-func (f *failedCall) Unwrap() []error { return []error{f.told, f.failure} }
+func (f *lostError) Unwrap() []error { return []error{f.told, f.failure} }
 
 // subtypeOf finds out how the messages of a call are encoded. A codec that was
 // forced on a call is known by its name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -110,15 +111,20 @@ func judgeLetter(l *deadletter.Letter, err error) error {
 		return e
 	}
 	code := status.Code(err)
-	switch code {
-	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.FailedPrecondition,
-		codes.OutOfRange, codes.Unauthenticated:
+	if slices.Contains(blaming[:], code) {
 		return fmt.Errorf("%w: %w", err, deadletter.ErrPoison)
 	}
 	if reason := call.ClassifyGRPC(uint32(code)); reason != call.OK {
 		return &call.Error{Service: l.Service, Method: l.Method, Reason: reason, Sent: call.Answered, Err: err}
 	}
 	return err
+}
+
+// blaming are the codes that say that the request is wrong, or that its caller
+// may not make it.
+var blaming = [...]codes.Code{
+	codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.FailedPrecondition,
+	codes.OutOfRange, codes.Unauthenticated,
 }
 
 // rawCodec passes a message on as the bytes that it is, under the name of the
