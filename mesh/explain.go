@@ -91,7 +91,7 @@ func (m *Mesh) Explain(ctx context.Context, req *http.Request) (Explanation, err
 	if service == "" {
 		return Explanation{}, fmt.Errorf("explain a request to %q: %w", req.URL.Host, httpadapter.ErrOutside)
 	}
-	e := Explanation{Service: service, Refused: m.policies.refusals(service)}
+	e := Explanation{Service: service}
 	e.Method, e.Path = facts.Line()
 	fail := func(err error) (Explanation, error) {
 		return e, &call.Error{Service: service, Method: e.Method, Reason: call.Rejected, Err: err}
@@ -104,6 +104,7 @@ func (m *Mesh) Explain(ctx context.Context, req *http.Request) (Explanation, err
 	if err != nil {
 		return fail(err)
 	}
+	e.Refused = m.policies.refusals(service) // now that all have spoken
 	way := plan.Match(facts)
 	e.Route, e.Path = way.Name, way.Path(e.Path)
 	e.Terms = said(way.Policy, true)

@@ -21,7 +21,7 @@ const (
 
 // keptFormat changes when what is kept can not be read by older programs, or
 // theirs by us.
-const keptFormat = "1"
+const keptFormat = "2"
 
 // keptSource is a source whose last answers are kept on disk: they are used when
 // a program starts and the source is silent.
@@ -84,7 +84,13 @@ type keptPolicies struct {
 	log   *slog.Logger
 }
 
-// keptLayer is a layer as it lies on disk.
+// keptUpdate is what a source has said, as it lies on disk.
+type keptUpdate struct {
+	What   string      `json:"what"`
+	Layers []keptLayer `json:"layers"`
+}
+
+// keptLayer is a layer of it.
 type keptLayer struct {
 	Slot     slot            `json:"slot"`
 	Name     string          `json:"name"`
@@ -112,21 +118,19 @@ func (k *keptPolicies) watch(ctx context.Context, service string, tell func(poli
 			r.give()
 			return
 		}
+		u.taken = func() { k.save(key, u) } // and what contradicts others is not kept
 		r.alive(func() { tell(u) })
-		if u.err == nil && u.layers != nil {
-			k.save(key, u)
-		}
 	})
 }
 
 func (k *keptPolicies) load(key string) (u policyUpdate, saved time.Time, ok bool) {
 	data, saved, ok := k.store.Get(keptPolicy, key)
-	var layers []keptLayer
-	if !ok || json.Unmarshal(data, &layers) != nil {
+	var kept keptUpdate
+	if !ok || json.Unmarshal(data, &kept) != nil {
 		return u, saved, false
 	}
-	u = policyUpdate{what: k.name() + ", kept", layers: make(map[slot]policy.Layer), found: true}
-	for _, l := range layers {
+	u = policyUpdate{what: kept.What, layers: make(map[slot]policy.Layer), found: true}
+	for _, l := range kept.Layers {
 		s, err := policy.Decode(l.Document, l.Name)
 		if err != nil || l.Slot < 0 || l.Slot >= slots {
 			return u, saved, false
@@ -137,7 +141,7 @@ func (k *keptPolicies) load(key string) (u policyUpdate, saved time.Time, ok boo
 }
 
 func (k *keptPolicies) save(key string, u policyUpdate) {
-	var layers []keptLayer
+	kept := keptUpdate{What: u.what}
 	for i := range slots {
 		l, ok := u.layers[i]
 		if !ok {
@@ -147,9 +151,9 @@ func (k *keptPolicies) save(key string, u policyUpdate) {
 		if err != nil {
 			return // a policy that code has made up; there is nothing to keep
 		}
-		layers = append(layers, keptLayer{i, l.Name, document})
+		kept.Layers = append(kept.Layers, keptLayer{i, l.Name, document})
 	}
-	if data, err := json.Marshal(layers); err == nil { // it is plain data
+	if data, err := json.Marshal(kept); err == nil { // it is plain data
 		k.store.Put(keptPolicy, key, data)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,15 +59,23 @@ func TestKeptStateServesWhileTheAgentHasNoAnswers(t *testing.T) {
 		return read(t, res)
 	}
 	want := "web GET " + name + " /new/x"
+	kv := consulClient(t, agent).KV()
+	document := func(value string) {
+		t.Helper()
+		if _, err := kv.Put(&api.KVPair{Key: name + "/services/" + name, Value: []byte(value)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	document(`{"retry": {"attempts": 2}}`)
+	registered(t, consulMesh(t, agent, name), mesh.Registration{Service: name, ID: name}, s.Listener.Addr().String())
 	first := started(t)
-	registered(t, first, mesh.Registration{Service: name, ID: name}, s.Listener.Addr().String())
 	eventually(t, 5*time.Second, "the route is in force", func() bool { return ask(first) == want })
-	// The registration goes with the first mesh, which stays. What it has learned
-	// is on disk a second later at most.
-	eventually(t, 5*time.Second, "all is kept", func() bool {
-		files, err := filepath.Glob(filepath.Join(dir, "*.lastgood"))
-		return err == nil && len(files) >= 4
-	})
+	// What is refused because it contradicts something else is not kept.
+	document(`{"retry": {"attempts": 4, "backoff": {"base": "400ms"}}}`)
+	eventually(t, 5*time.Second, "the change is refused", func() bool { return strings.Contains(explained(t, first, name), "refused at") })
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 
 	for answer, h := range map[string]http.HandlerFunc{
 		"no servers": func(w http.ResponseWriter, _ *http.Request) {
@@ -90,7 +97,7 @@ func TestKeptStateServesWhileTheAgentHasNoAnswers(t *testing.T) {
 				}
 			}
 			e, err := m.Explain(limited(t), request(t, http.MethodGet, "http://"+name+"/old/x", nil))
-			if err != nil || len(e.Refused) > 0 || !strings.Contains(e.String(), "kept since") {
+			if err != nil || len(e.Refused) > 0 || !strings.Contains(e.String(), "kept since") || !strings.Contains(e.String(), "retry.attempts       2 ") {
 				t.Errorf("explained as %v, %v", e, err)
 			}
 		})

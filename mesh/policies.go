@@ -48,6 +48,7 @@ type policies struct {
 	shared   [slots]policy.Layer // those of all services
 	refused  map[string]Refusal  // by what was refused, until it is good again
 	heard    map[string]bool     // the shared sources that have spoken
+	parked   map[string]*parked  // by what waits for others to change
 	followed map[string]*following
 }
 
@@ -75,6 +76,8 @@ type policyUpdate struct {
 	index uint64
 	// unknown says that the source could not be asked.
 	unknown bool
+	// taken is called when the layers are in force. It may be nil.
+	taken func()
 }
 
 // following is a service whose policy is followed.
@@ -92,6 +95,7 @@ func newPolicies(o Options, sources []policySource, tel *telemetry.Telemetry, lo
 	p := &policies{
 		o: o, sources: sources, tel: tel, log: log,
 		heard: make(map[string]bool), followed: make(map[string]*following), refused: make(map[string]Refusal),
+		parked: make(map[string]*parked),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -154,6 +158,7 @@ func (p *policies) spoken(s policySource) {
 		all = append(all, f)
 	}
 	p.mu.Unlock()
+	p.settled("")
 	for _, f := range all {
 		p.hear(f)
 	}
@@ -167,6 +172,7 @@ func (p *policies) hear(f *following) {
 	complete := f.silent == 0
 	p.mu.Unlock()
 	if complete {
+		p.settled(f.upstream.Service)
 		p.apply(f)
 	}
 }
@@ -178,6 +184,8 @@ func (p *policies) forget(u *upstream.Upstream) {
 	if f := p.followed[u.Service]; f != nil && f.upstream == u {
 		f.stop()
 		delete(p.followed, u.Service)
+		maps.DeleteFunc(p.refused, func(_ string, r Refusal) bool { return r.service == u.Service })
+		maps.DeleteFunc(p.parked, func(_ string, w *parked) bool { return w.service == u.Service })
 	}
 }
 
@@ -198,34 +206,54 @@ func (p *policies) merged(service string) policy.Effective {
 	if f := p.followed[service]; f != nil {
 		own = f.layers
 	}
-	layers := []policy.Layer{
-		{Name: "built-in", Service: policy.Default()},
-		{Name: "Options.Defaults", Service: p.o.Defaults},
-	}
+	layers := p.options(service)
+	pinned := layers[len(layers)-1]
+	layers = layers[:len(layers)-1]
 	for i := range slots {
 		layers = append(layers, p.shared[i], own[i])
 	}
-	layers = append(layers, policy.Layer{Name: "Options.Pinned", Service: p.o.Pinned[service]})
+	layers = append(layers, pinned)
 	return policy.Merge(slices.DeleteFunc(layers, func(l policy.Layer) bool { return l.Name == "" })...)
+}
+
+// options are the layers of the program itself, lowest first.
+func (p *policies) options(service string) []policy.Layer {
+	return []policy.Layer{
+		{Name: "built-in", Service: policy.Default()},
+		{Name: "Options.Defaults", Service: p.o.Defaults},
+		{Name: "Options.Pinned", Service: p.o.Pinned[service]},
+	}
 }
 
 // take puts what a source says in force, or says why not.
 func (p *policies) take(service string, u policyUpdate) {
 	p.taking.Lock()
 	defer p.taking.Unlock()
-	err := u.err
-	if err == nil {
-		err = p.put(service, u.layers)
-	}
-	p.note(service, u, err)
-	if err != nil {
+	if u.err != nil {
+		p.note(service, u, u.err)
 		return
 	}
+	p.mu.Lock()
+	delete(p.parked, u.what)
+	p.mu.Unlock()
+	if err := p.put(service, u.layers); err != nil {
+		p.park(service, u, err)
+		return
+	}
+	p.taken(service, u)
 	var applying sync.WaitGroup
-	for _, f := range p.concerned(service) {
+	for _, f := range p.concerned(append(p.unpark(), service)) {
 		applying.Go(func() { p.apply(f) })
 	}
 	applying.Wait()
+}
+
+// taken notes that a change is in force from now on.
+func (p *policies) taken(service string, u policyUpdate) {
+	p.note(service, u, nil)
+	if u.taken != nil {
+		u.taken()
+	}
 }
 
 // note tells how a change was taken.
@@ -295,14 +323,14 @@ func (p *policies) put(service string, layers map[slot]policy.Layer) error {
 	return errors.Join(faults...)
 }
 
-// concerned returns the services that a change of a service's layers, or of all
-// services', is for, unless a source is still silent about them.
-func (p *policies) concerned(service string) []*following {
+// concerned returns the services that changes of these services' layers are for,
+// all if one is "", unless a source is still silent about them.
+func (p *policies) concerned(services []string) []*following {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []*following
 	for s, f := range p.followed {
-		if (service == "" || service == s) && f.silent == 0 {
+		if f.silent == 0 && (slices.Contains(services, "") || slices.Contains(services, s)) {
 			all = append(all, f)
 		}
 	}
@@ -313,7 +341,11 @@ func (p *policies) apply(f *following) {
 	f.applying.Lock()
 	defer f.applying.Unlock()
 	u := f.upstream
-	if err := u.Apply(p.of(u.Service)); err != nil && !errors.Is(err, ErrClosed) {
+	effective := p.of
+	if u.Plan() == nil {
+		effective = p.first
+	}
+	if err := u.Apply(effective(u.Service)); err != nil && !errors.Is(err, ErrClosed) {
 		p.log.Error("policy can not be put in force", "service", u.Service, "error", err) // it was checked before
 	}
 }
