@@ -15,7 +15,7 @@ func viewOf(zones ...string) *View {
 	for i, z := range zones {
 		members = append(members, newMember(nil, discovery.Instance{ID: string(rune('a' + i)), Region: "eu", Zone: z}))
 	}
-	return newView(newSettings(policy.Merge(policy.Layer{Service: policy.Default()})), members, len(members), nil)
+	return newView(newSettings(policy.Merge(policy.Layer{Service: policy.Default()})), [][]*Member{members}, len(members), nil)
 }
 
 func TestNeighbours(t *testing.T) {
