@@ -65,7 +65,7 @@ func (x *run) do(s *step) verdict {
 			if s.group && x.save(x.c.o.Lease) != nil { // others may take long yet
 				v = gone
 			}
-		case x.ctx.Err() != nil: // that it failed is our doing
+		case x.ctx.Err() != nil && !marked(err): // that it failed is our doing
 			st.Attempts--
 			v = gone
 		case s.retry.final(err) || s.retry.spent(st.Attempts):
@@ -134,7 +134,7 @@ func (x *run) undo(s *step) verdict {
 			if s.group && x.save(x.c.o.Lease) != nil {
 				v = gone
 			}
-		case x.ctx.Err() != nil:
+		case x.ctx.Err() != nil && !marked(err):
 			st.Undos--
 			v = gone
 		default:

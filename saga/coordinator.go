@@ -106,7 +106,7 @@ func (c *Coordinator) start(ctx context.Context, p *plan, id string, state json.
 	if p.timeout > 0 {
 		r.Deadline = now.Add(p.timeout)
 	}
-	places, err := c.reserve(1, true)
+	places, err := c.reserve(1)
 	if err != nil {
 		return err
 	}
@@ -121,6 +121,10 @@ func (c *Coordinator) start(ctx context.Context, p *plan, id string, state json.
 		return nil
 	}
 	c.unreserve(places)
+	if err == nil {
+		c.look() // whoever holds the places now may not have seen it
+		return nil
+	}
 	if errors.Is(err, ErrExists) {
 		return c.compare(ctx, &r)
 	}
@@ -176,7 +180,7 @@ func (c *Coordinator) Close(ctx context.Context) error {
 }
 
 // reserve promises up to n places for runs, for which Close waits.
-func (c *Coordinator) reserve(n int, more bool) (int, error) {
+func (c *Coordinator) reserve(n int) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -185,7 +189,7 @@ func (c *Coordinator) reserve(n int, more bool) (int, error) {
 	n = max(0, min(n, c.o.MaxRunning-len(c.runs)-c.reserved))
 	c.reserved += n
 	c.work.Add(n)
-	c.hungry = c.hungry || n == 0 && more
+	c.hungry = c.hungry || n == 0
 	return n, nil
 }
 
@@ -194,9 +198,6 @@ func (c *Coordinator) unreserve(n int) {
 	defer c.mu.Unlock()
 	c.reserved -= n
 	c.work.Add(-n)
-	if c.hungry && n > 0 {
-		c.nudge()
-	}
 }
 
 // launch carries a saga out for which a place is reserved. It was claimed at the
@@ -302,7 +303,7 @@ func (c *Coordinator) claim() {
 	c.mu.Lock()
 	c.hungry, c.next = false, time.Time{}
 	c.mu.Unlock()
-	places, err := c.reserve(c.o.MaxRunning, true)
+	places, err := c.reserve(c.o.MaxRunning)
 	if err != nil || places == 0 {
 		return
 	}

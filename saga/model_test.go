@@ -45,7 +45,7 @@ func TestModel(t *testing.T) {
 			play := func(name string, s *script, i int, undo bool) func(context.Context, *order) error {
 				return func(ctx context.Context, _ *order) error {
 					select {
-					case <-time.After(time.Second):
+					case <-time.After(time.Second + 137*time.Microsecond): // never together with an end
 					case <-ctx.Done(): // as if it had not been called, which the coordinator can not know
 						interrupted[i] = true
 						return ctx.Err()
@@ -77,6 +77,7 @@ func TestModel(t *testing.T) {
 					s.Retry.Attempts = attempts
 				}
 				if i <= pivot {
+					s.UndoRetry.Attempts = 5 // just enough
 					s.Undo = play(fmt.Sprint("-", i), &undos[i], i, true)
 				}
 				def.Steps = append(def.Steps, s)

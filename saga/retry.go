@@ -48,8 +48,7 @@ func (r Retry) after(n int) time.Duration {
 }
 
 func (r Retry) final(err error) bool {
-	_, marked := errors.AsType[*markedError](err)
-	return marked || r.Final != nil && r.Final(err)
+	return marked(err) || r.Final != nil && r.Final(err)
 }
 
 // Permanent marks an error as final: the step is not tried again. What it may
@@ -78,6 +77,11 @@ func (e *markedError) Error() string { return e.err.Error() }
 
 // Unwrap returns what was marked.
 func (e *markedError) Unwrap() error { return e.err }
+
+func marked(err error) bool {
+	_, ok := errors.AsType[*markedError](err)
+	return ok
+}
 
 func harmless(err error) bool {
 	e, ok := errors.AsType[*markedError](err)

@@ -24,7 +24,8 @@ type faulty struct {
 
 	cut    atomic.Bool
 	saves  atomic.Int32
-	leased atomic.Int32 // saves that keep the lease
+	leased atomic.Int32  // saves that keep the lease
+	slow   time.Duration // what a claim takes
 }
 
 var errCut = errors.New("the log can not be reached")
@@ -44,7 +45,11 @@ func (f *faulty) Claim(ctx context.Context, c saga.Claim) ([]saga.Record, error)
 	if f.cut.Load() {
 		return nil, errCut
 	}
-	return f.Log.Claim(ctx, c)
+	got, err := f.Log.Claim(ctx, c)
+	if f.slow > 0 {
+		<-time.After(f.slow)
+	}
+	return got, err
 }
 
 // logged collects what is logged.
@@ -108,6 +113,52 @@ func TestOneOwner(t *testing.T) {
 		time.Sleep(time.Minute)
 		wait(t, a, "one", saga.Completed)
 		same(t, "did", d.String(), "slow slow")
+	})
+}
+
+// One that has lost a saga and gets it back waits until its own former attempt
+// has ended.
+func TestOneOwnerAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &faulty{Log: new(saga.Memory)}
+		var now, calls atomic.Int32
+		def := &definition{Name: "order", Steps: []step{{Name: "deaf", Timeout: -1, Do: func(context.Context, *order) error {
+			if now.Add(1) > 1 {
+				t.Error("the step is carried out twice at the same time")
+			}
+			defer now.Add(-1)
+			calls.Add(1)
+			time.Sleep(2 * time.Minute) // whatever its context says
+			return nil
+		}}}}
+		c := begin(t, saga.Options{Log: log, Definitions: []saga.Runnable{def}})
+		start(t, c, def, "one")
+		synctest.Wait()
+		log.cut.Store(true)
+		time.Sleep(40 * time.Second) // longer than its lease
+		log.cut.Store(false)
+		wait(t, c, "one", saga.Completed)
+		if calls.Load() != 2 {
+			t.Errorf("it was carried out %d times, want 2", calls.Load())
+		}
+	})
+}
+
+// Who starts a saga while all places are kept for a claim does not wait for the
+// next one.
+func TestStartDuringAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		def := &definition{Name: "order", Steps: []step{d.step("a")}}
+		log := &faulty{Log: new(saga.Memory), slow: time.Second}
+		c := begin(t, saga.Options{Log: log, Definitions: []saga.Runnable{def}, Poll: time.Hour})
+		time.Sleep(500 * time.Millisecond)
+		before := time.Now()
+		start(t, c, def, "one")
+		wait(t, c, "one", saga.Completed)
+		if took := time.Since(before); took > 2*time.Second {
+			t.Errorf("took %v", took)
+		}
 	})
 }
 
