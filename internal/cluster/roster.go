@@ -55,43 +55,45 @@ func (c *Cluster) follow(all []discovery.Instance) (touched []int, gone []*Membe
 		}
 		moved = true
 	}
-	i := 0
-	for j := range all {
-		is := &all[j]
-		for i < len(r.all) && r.all[i].ID != is.ID && r.all[i].ID < is.ID {
+	i, j := 0, 0
+	for {
+		from := j
+		for i < len(r.all) && j < len(all) && same(&r.all[i], &all[j]) {
+			i, j = i+1, j+1
+		}
+		copy(members[from:j], r.members[i-(j-from):i])
+		switch {
+		case j == len(all):
+			for ; i < len(r.all); i++ {
+				lose(i)
+			}
+			r.all, r.members = all, members
+			return touched, gone, moved
+		case i < len(r.all) && r.all[i].ID < all[j].ID:
 			lose(i)
 			i++
-		}
-		if i == len(r.all) || r.all[i].ID != is.ID {
-			if j > 0 && all[j-1].ID > is.ID { // a source that does not keep to its contract
+			continue
+		case i == len(r.all) || r.all[i].ID != all[j].ID:
+			if j > 0 && all[j-1].ID > all[j].ID { // a source that does not keep to its contract
 				return c.follow(slices.SortedStableFunc(slices.Values(all), byID))
 			}
-			touched, moved = append(touched, j), true
-			continue
-		}
-		was := &r.all[i]
-		if was.Address != is.Address {
+			moved = true
+		case r.all[i].Address != all[j].Address:
 			lose(i)
-			touched = append(touched, j)
-		} else {
+			i++
+		default:
 			members[j] = r.members[i]
-			if !same(was, is) {
-				touched = append(touched, j)
-				moved = moved || c.callable(was) != c.callable(is) || placeOf(was) != placeOf(is)
-			}
+			moved = moved || c.callable(&r.all[i]) != c.callable(&all[j]) || placeOf(&r.all[i]) != placeOf(&all[j])
+			i++
 		}
-		i++
+		touched = append(touched, j)
+		j++
 	}
-	for ; i < len(r.all); i++ {
-		lose(i)
-	}
-	r.all, r.members = all, members
-	return touched, gone, moved
 }
 
 // same is [discovery.Instance.Equal] without copying either.
 func same(a, b *discovery.Instance) bool {
-	return a.Weight == b.Weight && a.Health == b.Health && a.Zone == b.Zone && a.Region == b.Region &&
+	return a.ID == b.ID && a.Address == b.Address && a.Weight == b.Weight && a.Health == b.Health && a.Zone == b.Zone && a.Region == b.Region &&
 		a.Datacenter == b.Datacenter && a.Node == b.Node &&
 		(len(a.Tags)+len(b.Tags) == 0 || slices.Equal(a.Tags, b.Tags)) &&
 		(len(a.Meta)+len(b.Meta) == 0 || maps.Equal(a.Meta, b.Meta))
@@ -169,10 +171,17 @@ func (c *Cluster) levels(s *Settings) [][]*Member {
 	var levels [balancer.Distances][]*Member
 	from := c.place(s)
 	for j, m := range c.roster.members {
-		if m != nil && m.isCallable {
-			d := from.Distance(placeOf(&c.roster.all[j]))
-			levels[d] = append(levels[d], m)
+		if m == nil || !m.isCallable {
+			continue
 		}
+		d := balancer.SameZone
+		if from != (balancer.Place{}) {
+			d = from.Distance(placeOf(&c.roster.all[j]))
+		}
+		if levels[d] == nil {
+			levels[d] = make([]*Member, 0, len(c.roster.members)-j)
+		}
+		levels[d] = append(levels[d], m)
 	}
 	return slices.DeleteFunc(levels[:], func(l []*Member) bool { return len(l) == 0 })
 }

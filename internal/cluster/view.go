@@ -40,7 +40,12 @@ var ErrClosed = errors.New("the mesh is closed")
 
 // newView builds a view over members by their distance.
 func newView(s *Settings, levels [][]*Member, all int, empty error) *View {
-	v := &View{Settings: s, members: slices.Concat(levels...), all: all, empty: empty}
+	v := &View{Settings: s, all: all, empty: empty}
+	if len(levels) == 1 {
+		v.members = levels[0]
+	} else {
+		v.members = slices.Concat(levels...)
+	}
 	v.loads = loads(v.members)
 	if len(levels) < 2 {
 		v.pool = pool(s.picker, v.loads)
