@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/internal/consul"
 	"github.com/innermesh/innermesh/internal/grpcadapter"
 	"github.com/innermesh/innermesh/internal/httpadapter"
 	"github.com/innermesh/innermesh/internal/telemetry"
@@ -36,7 +36,9 @@ type Mesh struct {
 	policies  *policies
 	registrar discovery.Registrar
 	dialling  []grpc.DialOption
-	configs   sync.Map // service to *tls.Config
+	consul    *consul.Client // nil until somebody needs it
+	identity  tlsutil.Source // nil: plain text
+	configs   sync.Map       // tlsutil.ServiceID to *tls.Config
 	guards    guards
 
 	mu       sync.Mutex
@@ -74,6 +76,9 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 	}
 	source, documents, err := m.sources()
 	if err != nil {
+		return err
+	}
+	if err = m.openIdentity(); err != nil {
 		return err
 	}
 	m.policies = newPolicies(m.o, documents, m.tel, m.log)
@@ -242,21 +247,6 @@ func (m *Mesh) seat() uint64 {
 		return balancer.Seat(m.o.Replica - 1)
 	}
 	return balancer.Hash(m.caller() + "#" + strconv.Itoa(os.Getpid()))
-}
-
-// secure returns how connections are secured, nil if they are not.
-func (m *Mesh) secure() func(service string) *tls.Config {
-	if m.o.TLS.Source == nil {
-		return nil
-	}
-	return func(service string) *tls.Config {
-		if c, ok := m.configs.Load(service); ok {
-			return c.(*tls.Config)
-		}
-		c, _ := m.configs.LoadOrStore(service,
-			tlsutil.ClientConfig(m.o.TLS.Source, tlsutil.AuthorizeService(service), tlsutil.Options{}))
-		return c.(*tls.Config)
-	}
 }
 
 func (m *Mesh) inflight(tell func(service string, n int)) {

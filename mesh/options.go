@@ -25,7 +25,8 @@ type Options struct {
 	// Registrar makes instances of this program known. Default: Discovery, if
 	// it can register too, else none; with the default discovery, Consul.
 	Registrar discovery.Registrar
-	// Consul says how Consul is reached. It is not used if Discovery is set.
+	// Consul says how Consul is reached. If Discovery is set, it is used for
+	// TLS.Consul alone.
 	Consul ConsulOptions
 
 	// Region and Zone say where this program runs, in the words of the instances'
@@ -81,8 +82,14 @@ type TelemetryOptions = telemetry.Options
 // TLSOptions say how calls are secured.
 type TLSOptions struct {
 	// Source holds this program's identity and whom it trusts. Default: none,
-	// which means plain text.
+	// which means plain text unless Consul is true.
 	Source tlsutil.Source
+	// Consul takes the identity of this program's service from Consul's CA,
+	// through the agent, which needs a token with service:write on it. Servers
+	// must then be the very target of a call, its datacenter included. Calls wait
+	// for the identity as long as a connection may take; [Mesh.Certificates] has
+	// it for servers. Default: false.
+	Consul bool
 }
 
 // HTTPOptions concern the HTTP client.
@@ -115,8 +122,11 @@ func (o Options) Validate() error {
 	if o.Replica < 0 {
 		fault("Replica", "is %d: want 1 or more, or 0 if it is not known", o.Replica)
 	}
-	if o.Discovery != nil && o.Consul != (ConsulOptions{}) {
+	if o.Discovery != nil && o.Consul != (ConsulOptions{}) && !o.TLS.Consul {
 		fault("Consul", "is set together with Discovery, which replaces it: choose one")
+	}
+	if o.TLS.Source != nil && o.TLS.Consul {
+		fault("TLS", "has both Source and Consul: choose one")
 	}
 	if s, ok := o.Discovery.(interface{ Validate() error }); ok {
 		nested("Discovery", s.Validate())

@@ -42,14 +42,10 @@ func (m *Mesh) central() (discovery.Source, []policySource, error) {
 		}
 		return m.o.Discovery, nil, nil
 	}
-	client, err := consul.New(consul.Options{
-		Address: m.o.Consul.Address, Token: m.o.Consul.Token, TokenFile: m.o.Consul.TokenFile,
-		Datacenter: m.o.Consul.Datacenter, Logger: m.log,
-	})
+	client, err := m.consulClient()
 	if err != nil {
-		return nil, nil, &OptionError{Field: "Consul", Problem: err.Error(), Err: err}
+		return nil, nil, err
 	}
-	m.onClose(func(context.Context) error { client.Close(); return nil })
 	if m.registrar == nil {
 		m.registrar = discoveryconsul.NewRegistrar(client, m.log)
 	}
@@ -59,6 +55,24 @@ func (m *Mesh) central() (discovery.Source, []policySource, error) {
 		&kvDocuments{client: client, prefix: prefix},
 	}
 	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), followed, nil
+}
+
+// consulClient is the one client of this program, since watches are shared within
+// one. Only build calls it.
+func (m *Mesh) consulClient() (*consul.Client, error) {
+	if m.consul != nil {
+		return m.consul, nil
+	}
+	client, err := consul.New(consul.Options{
+		Address: m.o.Consul.Address, Token: m.o.Consul.Token, TokenFile: m.o.Consul.TokenFile,
+		Datacenter: m.o.Consul.Datacenter, Logger: m.log,
+	})
+	if err != nil {
+		return nil, &OptionError{Field: "Consul", Problem: err.Error(), Err: err}
+	}
+	m.onClose(func(context.Context) error { client.Close(); return nil })
+	m.consul = client
+	return client, nil
 }
 
 // kept puts a copy on disk under each source.

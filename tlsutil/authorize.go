@@ -1,6 +1,7 @@
 package tlsutil
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,6 +57,30 @@ func AuthorizeService(name string) Authorizer {
 			place = "partition " + want.Partition + ", " + place
 		}
 		return denied(peer, fmt.Sprintf("service %q in %s", name, place))
+	}
+}
+
+// AuthorizeTarget welcomes one service where it is expected: what a client
+// demands that knows where its target is, as Consul's sidecars do. Fields left
+// empty, other than Service, are those of this end: the trust domain, and if it
+// is a service, partition, namespace and datacenter.
+func AuthorizeTarget(target ServiceID) Authorizer {
+	return func(peer, self ID) error {
+		want := target
+		want.TrustDomain = cmp.Or(want.TrustDomain, self.TrustDomain())
+		if own, err := self.Service(); err == nil {
+			want.Partition = cmp.Or(want.Partition, own.Partition)
+			want.Namespace = cmp.Or(want.Namespace, own.Namespace)
+			want.Datacenter = cmp.Or(want.Datacenter, own.Datacenter)
+		}
+		expected, err := want.ID()
+		if err != nil {
+			return &PeerError{Peer: peer, Err: fmt.Errorf("%w: the target has no name: %w", ErrDenied, err)}
+		}
+		if got, err := peer.Service(); err != nil || got != want.normal() {
+			return denied(peer, expected.String())
+		}
+		return nil
 	}
 }
 

@@ -42,6 +42,15 @@ func TestAuthorizers(t *testing.T) {
 		{"service within own tenancy", AuthorizeService("web"), parse("spiffe://td/ap/x/ns/blue/dc/d/svc/me"), "spiffe://td/ap/x/ns/blue/dc/dc1/svc/web", true},
 		{"service seen by a gateway", AuthorizeService("web"), parse("spiffe://td/gateway/mesh/dc/dc1"), web.String(), true},
 		{"service seen by a gateway elsewhere", AuthorizeService("web"), parse("spiffe://other/gateway/mesh/dc/dc1"), web.String(), false},
+		{"target", AuthorizeTarget(ServiceID{Service: "web"}), parse("spiffe://td/ns/default/dc/dc1/svc/me"), web.String(), true},
+		{"target in another dc", AuthorizeTarget(ServiceID{Service: "web"}), self, "spiffe://td/ns/default/dc/dc2/svc/web", false},
+		{"target expected in another dc", AuthorizeTarget(ServiceID{Service: "web", Datacenter: "dc2"}), self, "spiffe://td/ns/default/dc/dc2/svc/web", true},
+		{"target not there", AuthorizeTarget(ServiceID{Service: "web", Datacenter: "dc2"}), self, web.String(), false},
+		{"target of another name", AuthorizeTarget(ServiceID{Service: "web"}), self, "spiffe://td/ns/default/dc/dc1/svc/web2", false},
+		{"target of another domain", AuthorizeTarget(ServiceID{Service: "web"}), self, "spiffe://td2/ns/default/dc/dc1/svc/web", false},
+		{"target in another namespace", AuthorizeTarget(ServiceID{Service: "web", Namespace: "blue"}), self, web.String(), false},
+		{"target in our partition", AuthorizeTarget(ServiceID{Service: "web"}), parse("spiffe://td/ap/x/ns/blue/dc/dc1/svc/me"), "spiffe://td/ap/x/ns/blue/dc/dc1/svc/web", true},
+		{"target in the default partition, said", AuthorizeTarget(ServiceID{Service: "web", Partition: "default"}), self, web.String(), true},
 		{"trust domain", AuthorizeTrustDomain("td"), self, "spiffe://td/x", true},
 		{"other trust domain", AuthorizeTrustDomain("td"), self, "spiffe://td2/x", false},
 	}
@@ -57,6 +66,20 @@ func TestAuthorizers(t *testing.T) {
 		pe, ok := errors.AsType[*PeerError](err)
 		if !ok || !errors.Is(err, ErrDenied) || pe.Peer != peer || pe.Expected == "" {
 			t.Errorf("%s: got %v, want a denial that names peer and expectation", test.name, err)
+		}
+	}
+}
+
+// A gateway has no datacenter to go by, and nobody has a name that is none: both
+// welcome nobody.
+func TestAuthorizeTargetWithoutName(t *testing.T) {
+	gateway, err := ParseID("spiffe://td/gateway/mesh/dc/dc1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []ServiceID{{Service: "web"}, {Service: "", Datacenter: "dc1"}, {Service: "a/b", Datacenter: "dc1"}} {
+		if err := AuthorizeTarget(target)(gateway, gateway); !errors.Is(err, ErrDenied) {
+			t.Errorf("%+v: %v", target, err)
 		}
 	}
 }

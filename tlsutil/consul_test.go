@@ -17,7 +17,7 @@ func TestConsulCertificates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		certs, err := parseCerts(b)
+		certs, err := ParseCerts(b)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -450,7 +450,7 @@ func FuzzParseCerts(f *testing.F) {
 	f.Add(one[:len(one)/2])
 	f.Add([]byte("-----BEGIN"))
 	f.Fuzz(func(t *testing.T, bundle []byte) {
-		certs, err := parseCerts(bundle)
+		certs, err := ParseCerts(bundle)
 		if (err == nil) != (len(certs) > 0) {
 			t.Fatalf("%d certificates and error %v", len(certs), err)
 		}

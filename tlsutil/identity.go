@@ -89,8 +89,9 @@ func (i *Identity) Valid(now time.Time) error {
 	return nil
 }
 
-// check says whether peers that trust the same roots will trust this identity.
-func (i *Identity) check(now time.Time) error {
+// Check says whether peers that trust the same roots will trust this identity at
+// that time: nil, or an error that wraps [ErrUntrusted].
+func (i *Identity) Check(now time.Time) error {
 	chain := []*x509.Certificate{i.cert.Leaf}
 	for n, raw := range i.cert.Certificate[1:] {
 		cert, err := x509.ParseCertificate(raw)

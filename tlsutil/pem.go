@@ -30,7 +30,7 @@ func (f *Files) parse(cert, key, roots []byte, now time.Time) (*Identity, error)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", f.opts.Cert, err)
 	}
-	cas, err := parseCerts(roots)
+	cas, err := ParseCerts(roots)
 	if err != nil {
 		return nil, fmt.Errorf("roots %s: %w", f.opts.Roots, err)
 	}
@@ -45,7 +45,7 @@ func (f *Files) parse(cert, key, roots []byte, now time.Time) (*Identity, error)
 	if err := id.Valid(now); err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", f.opts.Cert, err)
 	}
-	if err := id.check(now); err != nil {
+	if err := id.Check(now); err != nil {
 		return nil, fmt.Errorf("certificate %s under roots %s: %w", f.opts.Cert, f.opts.Roots, err)
 	}
 	return id, nil
@@ -67,9 +67,9 @@ func readFile(what, path string) ([]byte, error) {
 	return b, nil
 }
 
-// parseCerts reads PEM certificates. Text between blocks is skipped, as bundles
+// ParseCerts reads PEM certificates, at least one. Text between blocks is skipped, as bundles
 // often carry comments; a block of another kind or half a block is an error.
-func parseCerts(bundle []byte) ([]*x509.Certificate, error) {
+func ParseCerts(bundle []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for {
 		block, rest := pem.Decode(bundle)

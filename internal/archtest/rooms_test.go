@@ -50,7 +50,7 @@ var rooms = map[string]room{
 	"internal/telemetry":      {floor: 1, may: []string{"call"}},
 	"limit":                   {floor: 1, quiet: true, may: []string{"call"}},
 	"retry":                   {floor: 1, quiet: true, may: []string{"call"}},
-	"tlsutil/consulca":        {floor: 1, may: []string{"tlsutil", "internal/consul"}, planned: true},
+	"tlsutil/consulca":        {floor: 1, may: []string{"tlsutil", "internal/consul"}},
 
 	// Floor 2: the words of configuration, and stores.
 	"deadletter/bolt":             {floor: 2, may: []string{"deadletter"}},

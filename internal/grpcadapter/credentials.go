@@ -8,13 +8,15 @@ import (
 	"net"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/innermesh/innermesh/policy"
 )
 
 // transportCredentials secure connections to instances. They are our own since
 // gRPC's refuse peers that negotiate no ALPN, as Consul's sidecars do for
-// services of protocol tcp, and since each service has its own configuration.
+// services of protocol tcp, and since each target has its own configuration.
 type transportCredentials struct {
-	config func(service string) *tls.Config
+	config func(ctx context.Context, to *policy.Target) (*tls.Config, error)
 }
 
 // ClientHandshake implements [credentials.TransportCredentials]. The service
@@ -24,10 +26,14 @@ func (c *transportCredentials) ClientHandshake(ctx context.Context, _ string, ra
 	if to == nil {
 		return nil, nil, errors.New("innermesh: connection to an address that is not the mesh's")
 	}
-	config := c.config(to.Target.Service).Clone()
-	config.ServerName, config.NextProtos = cmp.Or(to.Target.SNI, to.Target.Service), []string{"h2"}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
 	defer cancel()
+	config, err := c.config(ctx, &to.Target)
+	if err != nil {
+		return nil, nil, err
+	}
+	config = config.Clone()
+	config.ServerName, config.NextProtos = cmp.Or(to.Target.SNI, to.Target.Service), []string{"h2"}
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, err

@@ -13,15 +13,16 @@ import (
 
 	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/internal/upstream"
+	"github.com/innermesh/innermesh/policy"
 )
 
 // Options are what the adapter needs of the mesh it belongs to.
 type Options struct {
 	// Directory holds the services.
 	Directory *upstream.Directory
-	// TLS returns the configuration for connections to a service, which is
-	// cloned. Nil means plain text.
-	TLS func(service string) *tls.Config
+	// TLS returns the configuration for a connection to a target, which is
+	// cloned. It may wait for it. Nil means plain text.
+	TLS func(ctx context.Context, to *policy.Target) (*tls.Config, error)
 	// Letters keeps durable calls with one request and one answer that have
 	// failed for good. Nil means that none are kept.
 	Letters *deadletter.Recorder

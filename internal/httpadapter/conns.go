@@ -22,7 +22,7 @@ import (
 type conns struct {
 	base *http.Transport
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	tls  func(service string) *tls.Config
+	tls  func(ctx context.Context, to *policy.Target) (*tls.Config, error)
 
 	members sync.Map // *cluster.Member to *line
 }
@@ -43,7 +43,7 @@ type terms struct {
 // kept: with net/http's two, concurrent calls dial again and again.
 const maxIdlePerInstance = 256
 
-func newConns(base *http.Transport, secure func(string) *tls.Config) *conns {
+func newConns(base *http.Transport, secure func(context.Context, *policy.Target) (*tls.Config, error)) *conns {
 	c := &conns{base: base.Clone(), dial: base.DialContext, tls: secure}
 	if c.dial == nil {
 		c.dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
@@ -81,10 +81,17 @@ func (c *conns) open(m *cluster.Member, want terms) http.RoundTripper {
 	l.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx) }
 	if c.tls != nil {
 		target := &m.Cluster.Target
-		config := c.tls(target.Service).Clone()
-		config.ServerName, config.NextProtos = cmp.Or(target.SNI, target.Service), []string{alpn}
+		secure := func(ctx context.Context) (*tls.Config, error) {
+			config, err := c.tls(ctx, target)
+			if err != nil {
+				return nil, err
+			}
+			config = config.Clone()
+			config.ServerName, config.NextProtos = cmp.Or(target.SNI, target.Service), []string{alpn}
+			return config, nil
+		}
 		l.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return handshake(ctx, m.Address, config, want.connect, connect)
+			return handshake(ctx, m.Address, secure, want.connect, connect)
 		}
 	}
 	if old, had := c.members.Swap(m, l); had {
@@ -126,16 +133,23 @@ func (c *conns) connect(ctx context.Context, addr string, timeout time.Duration)
 	return conn, nil
 }
 
-// handshake secures a new connection. Dialling and handshake each have the
-// whole connect timeout.
+// handshake secures a new connection. Waiting for an identity, dialling and
+// handshake each have the whole connect timeout.
 func handshake(
-	ctx context.Context, addr string, config *tls.Config, timeout time.Duration, dial func(context.Context) (net.Conn, error),
+	ctx context.Context, addr string, secure func(context.Context) (*tls.Config, error), timeout time.Duration,
+	dial func(context.Context) (net.Conn, error),
 ) (net.Conn, error) {
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	config, err := secure(waiting)
+	cancel()
+	if err != nil {
+		return nil, &ConnectError{addr, err}
+	}
 	plain, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel = context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn := tls.Client(plain, config)
 	if err := conn.HandshakeContext(ctx); err != nil {

@@ -1,6 +1,7 @@
 package httpadapter
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/innermesh/innermesh/internal/outbound"
 	"github.com/innermesh/innermesh/internal/upstream"
+	"github.com/innermesh/innermesh/policy"
 )
 
 // ErrOutside is the cause of a request to a host that is not a service of the
@@ -27,9 +29,9 @@ type Options struct {
 	// settings to the connections to instances; any other round tripper is
 	// given the attempts to send. Nil means a transport with the settings of net/http's default.
 	Base http.RoundTripper
-	// TLS returns the configuration for connections to a service, which is
-	// cloned for the protocol. Nil means plain text.
-	TLS func(service string) *tls.Config
+	// TLS returns the configuration for a connection to a target, which is
+	// cloned for the protocol. It may wait for it. Nil means plain text.
+	TLS func(ctx context.Context, to *policy.Target) (*tls.Config, error)
 	// RefuseOutside makes requests to other hosts fail with ErrOutside.
 	RefuseOutside bool
 }
