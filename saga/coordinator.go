@@ -262,7 +262,8 @@ func (c *Coordinator) running() (ids []string) {
 
 // claimer is the goroutine that looks for sagas which nobody carries out.
 func (c *Coordinator) claimer() {
-	timer := time.NewTimer(0)
+	c.claim()
+	timer := time.NewTimer(c.pause())
 	defer timer.Stop()
 	for {
 		select {

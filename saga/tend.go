@@ -16,18 +16,16 @@ const (
 // tend is the goroutine that tells of parked sagas, once each, and forgets what
 // has ended long ago.
 func (c *Coordinator) tend() {
-	told := map[string]bool{}
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(tendEvery)
 	defer timer.Stop()
-	for {
+	for told := map[string]bool{}; ; timer.Reset(tendEvery) {
+		told = c.survey(told)
+		c.expire()
 		select {
 		case <-timer.C:
 		case <-c.drain:
 			return
 		}
-		told = c.survey(told)
-		c.expire()
-		timer.Reset(tendEvery)
 	}
 }
 
