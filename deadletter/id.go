@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
+	"strings"
 	"time"
 )
 
@@ -20,4 +21,8 @@ var ids = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(bas
 
 // mintKey returns a new idempotency key as a structured-field string, as
 // draft-ietf-httpapi-idempotency-key-header has it.
-func mintKey() string { return `"` + rand.Text() + `"` }
+func mintKey() string { return quote(rand.Text()) }
+
+func quote(key string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(key) + `"`
+}

@@ -126,7 +126,7 @@ const (
 // Bounds of what [Letter.Validate] lets pass.
 const (
 	maxID    = 64
-	maxKey   = 255
+	maxKey   = 2 + 2*255 // in quotes, each character escaped
 	maxNames = 16 << 10
 )
 
@@ -155,7 +155,9 @@ func (l *Letter) Validate() error {
 	fault(!token(l.Protocol), "Protocol", "is %.80q: want a word such as http or grpc", l.Protocol)
 	fault(!printable(l.Service) || len(l.Service) > maxNames, "Service", "is %.80q: want a printable name", l.Service)
 	fault(!printable(l.Method) || len(l.Method) > maxNames, "Method", "is %.80q: want a printable name", l.Method)
-	fault(l.Key == "" || len(l.Key) > maxKey || !printable(l.Key), "Key", "has %d bytes: want 1 to %d, printable ASCII", len(l.Key), maxKey)
+	if err := fitKey(l.Key); err != nil {
+		faults = append(faults, err)
+	}
 	fault(l.Created.IsZero(), "Created", "is not set")
 	fault(l.Deliveries < 0 || l.Redrives < 0, "Deliveries, Redrives", "are %d, %d: must not be negative", l.Deliveries, l.Redrives)
 	if l.Protocol == "http" {
@@ -245,6 +247,13 @@ func clip(s string) string {
 		return strings.ToValidUTF8(s[:maxText], "") + "…"
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+func fitKey(key string) error {
+	if key == "" || len(key) > maxKey || !printable(key) {
+		return fmt.Errorf("Key has %d bytes: want 1 to %d, printable ASCII", len(key), maxKey)
+	}
+	return nil
 }
 
 func validID(s string) bool {

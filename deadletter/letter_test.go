@@ -51,7 +51,7 @@ func TestValidate(t *testing.T) {
 		"Service":     func(l *deadletter.Letter) { l.Service = "" },
 		"Method":      func(l *deadletter.Letter) { l.Method = "A B" },
 		"URL":         func(l *deadletter.Letter) { l.URL = "/42" },
-		"Key":         func(l *deadletter.Letter) { l.Key = strings.Repeat("k", 256) },
+		"Key":         func(l *deadletter.Letter) { l.Key = strings.Repeat("k", 513) },
 		"Created":     func(l *deadletter.Letter) { l.Created = time.Time{} },
 		"Header[X-A]": func(l *deadletter.Letter) { l.Header = http.Header{"X-A": {"a\r\nX-B: b"}} },
 		"Header[X:A]": func(l *deadletter.Letter) { l.Header = http.Header{"X:A": {"a"}} },

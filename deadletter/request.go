@@ -157,13 +157,16 @@ func (o RequestOptions) envelope(req *http.Request, now time.Time) (l Letter, se
 	return l, append(values, params...)
 }
 
-// keyBefore returns the key of the request that was redirected to this one, else
-// a new one.
+// keyBefore returns the key of the request that was redirected to this one, or
+// the one in the call's options, else a new one.
 func keyBefore(req *http.Request) string {
 	if req.Response != nil && req.Response.Request != nil {
 		if key := req.Response.Request.Header.Get(KeyHeader); key != "" {
 			return key
 		}
+	}
+	if key := call.OptionsFrom(req.Context()).Key; key != "" {
+		return quote(key)
 	}
 	return mintKey()
 }

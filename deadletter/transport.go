@@ -78,7 +78,14 @@ func (t *transport) prepare(req *http.Request, o RequestOptions) (sent *http.Req
 		sent.Header = http.Header{}
 	}
 	if sent.Header.Get(KeyHeader) == "" {
-		sent.Header.Set(KeyHeader, keyBefore(req))
+		key := keyBefore(req)
+		if err := fitKey(key); err != nil {
+			if req.Body != nil {
+				_ = req.Body.Close() // the caller gets the error that matters
+			}
+			return nil, nil, rejected(req, err)
+		}
+		sent.Header.Set(KeyHeader, key)
 	}
 	limit := o.maxBody()
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody != nil {
@@ -86,7 +93,7 @@ func (t *transport) prepare(req *http.Request, o RequestOptions) (sent *http.Req
 	}
 	c, err := readBody(req, limit)
 	if err != nil {
-		return nil, nil, &call.Error{Service: req.URL.Hostname(), Method: req.Method, Reason: call.Rejected, Err: err}
+		return nil, nil, rejected(req, err)
 	}
 	switch {
 	case c.more != nil:
@@ -102,6 +109,10 @@ func (t *transport) prepare(req *http.Request, o RequestOptions) (sent *http.Req
 		}
 	}
 	return sent, func() ([]byte, bool, error) { return c.start, false, nil }, nil
+}
+
+func rejected(req *http.Request, err error) error {
+	return &call.Error{Service: req.URL.Hostname(), Method: req.Method, Reason: call.Rejected, Err: err}
 }
 
 // prefixed is a body whose beginning was read already.

@@ -43,8 +43,8 @@ func (m *Mesh) LetterSender(o LetterSenderOptions) deadletter.Sender {
 
 // GRPCLetter makes a letter of a gRPC call, for [deadletter.Outbox.Enqueue].
 // method is "/package.Service/Method" and request a protobuf message. The
-// metadata are those that ctx would send; an idempotency-key among them becomes
-// the letter's.
+// metadata are those that ctx would send; an idempotency-key among them, or else
+// the Key in its [call.Options], becomes the letter's.
 func GRPCLetter(ctx context.Context, service, method string, request any) (deadletter.Letter, error) {
 	return grpcadapter.NewLetter(ctx, service, method, "", request)
 }

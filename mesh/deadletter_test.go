@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/mesh"
 )
 
@@ -334,5 +336,83 @@ func TestHTTPLetterIsKeptOnceAndRedriven(t *testing.T) {
 	read(t, res)
 	if n := len(letters(t, sink)); n != 0 {
 		t.Errorf("%d letters of what was not marked", n)
+	}
+}
+
+// A key of the caller's own is that of the attempts, of the letter and of its
+// redrive, over both protocols.
+func TestLettersKeepTheCallersKey(t *testing.T) {
+	long := strings.Repeat("k", 255)
+	for name, key := range map[string]string{"plain": "order-42", "odd": `order "42"`, "long": long} {
+		t.Run(name, func(t *testing.T) {
+			var seen, seenGRPC keys
+			addr := web(t, func(w http.ResponseWriter, r *http.Request) {
+				seen.add(r.Header["Idempotency-Key"])
+				w.WriteHeader(http.StatusServiceUnavailable)
+			})
+			p := &payments{unary: func(ctx context.Context, _ int32) error {
+				seenGRPC.add(metadata.ValueFromIncomingContext(ctx, idempotency.Metadata))
+				return status.Error(codes.Unavailable, "later")
+			}}
+			addrGRPC, _ := p.start(t)
+			recorder, sink := keeping(t, deadletter.RecorderOptions{})
+			m := newMesh(t, mesh.Options{Discovery: addresses{"web": {addr}, "payments": {addrGRPC}}, DeadLetters: recorder})
+			ctx := call.With(deadletter.With(limited(t), deadletter.Mark{}), call.Options{Key: key, Attempts: 1})
+
+			req := request(t, http.MethodPost, "http://web/orders", strings.NewReader("a chair"))
+			res, err := m.HTTPClient().Do(req.WithContext(ctx))
+			if err == nil {
+				_ = res.Body.Close()
+				t.Fatal("answered")
+			}
+			if _, err := dialled(t, m).UnaryCall(ctx, &grpc_testing.SimpleRequest{}); err == nil {
+				t.Fatal("answered")
+			}
+			if n := len(letters(t, sink)); n != 2 {
+				t.Fatalf("%d letters", n)
+			}
+			if report := redrive(t, sink, m.LetterSender(mesh.LetterSenderOptions{})); report != (deadletter.Report{Failed: 2}) {
+				t.Fatalf("%+v", report)
+			}
+			for protocol, got := range map[string][]string{"http": seen.taken(), "grpc": seenGRPC.taken()} {
+				for _, field := range got {
+					if k, err := idempotency.ParseKey(field); err != nil || k != key {
+						t.Errorf("%s: sent %q: %q, %v", protocol, field, k, err)
+					}
+				}
+				if len(got) < 2 || got[0] != got[len(got)-1] {
+					t.Errorf("%s: sent %q", protocol, got)
+				}
+			}
+		})
+	}
+}
+
+// A key that is none costs nothing but an error: nothing is sent, nothing kept
+// under another key.
+func TestDurableCallWithABadKey(t *testing.T) {
+	var n atomic.Int32
+	p := new(payments)
+	addrGRPC, _ := p.start(t)
+	recorder, sink := keeping(t, deadletter.RecorderOptions{})
+	m := newMesh(t, mesh.Options{
+		Discovery: addresses{"web": {web(t, counted(&n, ok))}, "payments": {addrGRPC}}, DeadLetters: recorder,
+	})
+	ctx := call.With(deadletter.With(limited(t), deadletter.Mark{}), call.Options{Key: "a\nb"})
+	body := watch("a chair")
+	req := request(t, http.MethodPost, "http://web/orders", body)
+	res, err := m.HTTPClient().Do(req.WithContext(ctx))
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if e, ok := errors.AsType[*call.Error](err); !ok || e.Reason != call.Rejected {
+		t.Errorf("HTTP: %v", err)
+	}
+	_, err = dialled(t, m).UnaryCall(ctx, &grpc_testing.SimpleRequest{})
+	if e, ok := errors.AsType[*call.Error](err); !ok || e.Reason != call.Rejected {
+		t.Errorf("gRPC: %v", err)
+	}
+	if left := letters(t, sink); n.Load()+p.calls.Load() != 0 || len(left) != 0 {
+		t.Errorf("%d requests, %d calls, letters %v", n.Load(), p.calls.Load(), left)
 	}
 }

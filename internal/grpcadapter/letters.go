@@ -33,6 +33,9 @@ func NewLetter(ctx context.Context, service, method, subtype string, request any
 			l.Header[name] = values
 		}
 	}
+	if key := call.OptionsFrom(ctx).Key; l.Key == "" && key != "" {
+		l.Key = spell(key)
+	}
 	if subtype == "" {
 		subtype = proto.Name
 	}
