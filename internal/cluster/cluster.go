@@ -269,9 +269,9 @@ func (c *Cluster) arm(m *Member, s *Settings) {
 	if s.breakerOff {
 		return
 	}
-	var b *breaker.Breaker
-	b = breaker.New(m.ID, s.breaker, func(change breaker.Change) {
-		if m.guard.Load() != b {
+	g := &guard{window: s.breaker.Window}
+	g.Breaker = breaker.New(m.ID, s.breaker, func(change breaker.Change) {
+		if m.guard.Load() != g {
 			return // another took its place; this one hears of attempts from before
 		}
 		switch change.To {
@@ -286,7 +286,7 @@ func (c *Cluster) arm(m *Member, s *Settings) {
 		}
 		c.o.Telemetry.BreakerChanged(c.o.Upstream, change.To.String())
 	})
-	m.guard.Store(b)
+	m.guard.Store(g)
 }
 
 // known returns all instances, and the members of those that are called.

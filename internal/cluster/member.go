@@ -25,7 +25,7 @@ type Member struct {
 
 	load     balancer.Member
 	instance atomic.Pointer[discovery.Instance]
-	guard    atomic.Pointer[breaker.Breaker] // nil while breakers are off
+	guard    atomic.Pointer[guard]           // nil while breakers are off
 	watched  atomic.Pointer[breaker.Watched] // nil while nobody is ejected
 	demand   demand                          // guarded by the cluster's floor
 	spared   atomic.Bool                     // called although its breaker is open
@@ -99,18 +99,20 @@ func (m *Member) depart() {
 // be called exactly once, Judge first.
 type Pick struct {
 	*Member
-	guard breaker.Leave
+	guard   *guard
+	leave   breaker.Leave // of the guard's breaker, if it was asked
+	trusted bool          // it was not asked, but must hear of failures
 }
 
 // enter begins an attempt, if the member's breaker lets it in.
 func (m *Member) enter(now time.Duration) (p Pick, err error) {
 	m.load.Start(now) // before the breaker: others should see the load at once
 	p.Member = m
-	guard := m.guard.Load()
-	if guard == nil {
+	p.guard = m.guard.Load()
+	if p.guard == nil {
 		return p, nil
 	}
-	if p.guard, err = guard.Enter(); err == nil || m.spared.Load() {
+	if p.leave, p.trusted, err = p.guard.enter(); err == nil || m.spared.Load() {
 		return p, nil
 	}
 	m.load.Finish(now, 0, call.Rejected, 0)
@@ -120,7 +122,7 @@ func (m *Member) enter(now time.Duration) (p Pick, err error) {
 // Judge tells the member how the attempt went, as soon as that is known.
 func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 	r := out.Reason
-	p.attempts.Add(1)
+	answers := p.attempts.Add(1)
 	p.load.Answer(now, took, r, out.RetryAfter)
 	if w := p.watched.Load(); w != nil {
 		w.Record(now, r)
@@ -132,7 +134,7 @@ func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 		p.latency.Record(took)
 	}
 	if p.guard != nil {
-		p.guard.Done(r)
+		p.guard.judge(now, p.leave, p.trusted, r, answers)
 	}
 }
 
