@@ -390,6 +390,8 @@ func (f *Flight) End(out call.Outcome) {
 func (f *Flight) Broke(out call.Outcome) *call.Error {
 	out = f.classify(out)
 	f.End(out)
+	f.mu.Lock() // a stream's reader and its context may both find it broken
+	defer f.mu.Unlock()
 	return f.Failure(out)
 }
 
