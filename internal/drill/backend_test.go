@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -51,7 +52,8 @@ func backend(id, agent, service string) (err error) {
 		}
 		go func() { served <- serve(listener) }()
 		_, err = m.Register(ctx, mesh.Registration{
-			Service: name, ID: name + "-" + id, Address: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, TTL: 6 * time.Second,
+			Service: name, ID: name + "-" + id, Address: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
+			Meta: map[string]string{"version": version(id)}, TTL: 6 * time.Second,
 		})
 		if err != nil {
 			return err
@@ -73,6 +75,12 @@ func backend(id, agent, service string) (err error) {
 		}
 	}
 	return err
+}
+
+// version is that of a backend, as in "v1-a"; subsets are made by it.
+func version(id string) string {
+	v, _, _ := strings.Cut(id, "-")
+	return v
 }
 
 // answering is the gRPC side of a backend.

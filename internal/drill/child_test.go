@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// child is a backend as its parent sees it.
+// child is another process as its parent sees it.
 type child struct {
 	id    string
 	cmd   *exec.Cmd
-	stdin io.Closer // its end tells the child to leave; it comes with the parent's, too
+	stdin io.WriteCloser // its end tells the child to leave; it comes with the parent's, too
+	said  chan string    // lines; it says few
 	ended chan struct{}
 	err   error // how it ended
 }
@@ -24,18 +25,35 @@ type child struct {
 // test at the latest.
 func begin(t *testing.T, s *stage, id string) *child {
 	t.Helper()
+	return beginOf(t, s, s.service, id)
+}
+
+// beginOf starts a backend of another service than the one that is called.
+func beginOf(t *testing.T, s *stage, service, id string) *child {
+	t.Helper()
+	c := launch(t, id, backendEnv+"="+id, agentEnv+"="+s.gate.addr, serviceEnv+"="+service)
+	if line := c.line(t); line != "registered" {
+		t.Fatalf("backend %s did not get as far as being registered: %q", id, line)
+	}
+	return c
+}
+
+// launch starts this test's own binary as another process, which ends with the
+// test at the latest.
+func launch(t *testing.T, id string, env ...string) *child {
+	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{id: id, cmd: exec.Command(binary), ended: make(chan struct{})}
+	c := &child{id: id, cmd: exec.Command(binary), said: make(chan string, 100), ended: make(chan struct{})}
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "CONSUL_") {
 			c.cmd.Env = append(c.cmd.Env, kv)
 		}
 	}
-	c.cmd.Env = append(c.cmd.Env, backendEnv+"="+id, agentEnv+"="+s.gate.addr, serviceEnv+"="+s.service)
-	log, err := os.Create(filepath.Join(t.ArtifactDir(), id+".log"))
+	c.cmd.Env = append(c.cmd.Env, env...)
+	log, err := os.OpenFile(filepath.Join(t.ArtifactDir(), id+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,35 +71,44 @@ func begin(t *testing.T, s *stage, id string) *child {
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	registered := make(chan bool, 1)
 	go func() {
 		defer close(c.ended)
-		line, err := bufio.NewReader(stdout).ReadString('\n')
-		registered <- err == nil && strings.TrimSpace(line) == "registered"
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			c.said <- lines.Text()
+		}
+		close(c.said)
 		c.err = c.cmd.Wait()
 	}()
 	t.Cleanup(func() {
 		c.kill()
 		if t.Failed() {
 			if said, err := os.ReadFile(log.Name()); err == nil {
-				t.Logf("backend %s said:\n%s", id, said)
+				t.Logf("%s said:\n%s", id, said)
 			}
 		}
 	})
-	timer := time.NewTimer(20 * time.Second)
-	defer timer.Stop()
-	select {
-	case ok := <-registered:
-		if !ok {
-			t.Fatalf("backend %s did not get as far as being registered", id)
-		}
-	case <-timer.C:
-		t.Fatalf("backend %s is not registered after 20 s", id)
-	}
 	return c
 }
 
-// drain lets the backend leave in its own time, and returns when it is gone.
+// line returns the next line that the child says.
+func (c *child) line(t *testing.T) string {
+	t.Helper()
+	timer := time.NewTimer(20 * time.Second)
+	defer timer.Stop()
+	select {
+	case line, ok := <-c.said:
+		if !ok {
+			<-c.ended
+			t.Fatalf("%s has ended: %v", c.id, c.err)
+		}
+		return line
+	case <-timer.C:
+		t.Fatalf("%s is silent for 20 s", c.id)
+	}
+	return ""
+}
+
+// drain lets the child leave in its own time, and returns when it is gone.
 func (c *child) drain(t *testing.T) {
 	t.Helper()
 	_ = c.stdin.Close() // that is the sign
@@ -90,15 +117,23 @@ func (c *child) drain(t *testing.T) {
 	select {
 	case <-c.ended:
 		if c.err != nil {
-			t.Errorf("backend %s left with %v", c.id, c.err)
+			t.Errorf("%s left with %v", c.id, c.err)
 		}
 	case <-timer.C:
-		t.Errorf("backend %s has not left", c.id)
+		t.Errorf("%s has not left", c.id)
 	}
 }
 
-// kill ends the backend with SIGKILL and returns when it is gone.
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill() // already gone is fine
-	<-c.ended
+// kill ends the children with SIGKILL, all at once, and returns when they are
+// gone.
+func kill(children ...*child) {
+	for _, c := range children {
+		_ = c.cmd.Process.Kill() // already gone is fine
+	}
+	for _, c := range children {
+		<-c.ended
+	}
 }
+
+// kill ends the child with SIGKILL and returns when it is gone.
+func (c *child) kill() { kill(c) }

@@ -35,6 +35,7 @@ type load struct {
 
 	mu      sync.Mutex
 	answers map[string]int // by the backend that gave them
+	sample  map[string]int // the same, of the calls that were begun since count
 	done    int
 	faults  []error
 }
@@ -86,6 +87,9 @@ func (l *load) run(ctx context.Context) {
 func (l *load) once() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	l.mu.Lock()
+	sample := l.sample
+	l.mu.Unlock()
 	start := time.Now()
 	id, err := l.call(ctx)
 	l.mu.Lock()
@@ -96,6 +100,28 @@ func (l *load) once() {
 		return
 	}
 	l.answers[id]++
+	if sample != nil {
+		sample[id]++
+	}
+}
+
+// count counts the answers to calls that begin from now on.
+func (l *load) count() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sample = map[string]int{}
+}
+
+// counted is what was answered since count, by version, and how often.
+func (l *load) counted() (by map[string]int, all int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	by = map[string]int{}
+	for id, n := range l.sample {
+		by[version(id)] += n
+		all += n
+	}
+	return by, all
 }
 
 func (l *load) fault(err error) {

@@ -38,44 +38,37 @@ type stage struct {
 // answered over both protocols.
 func open(t *testing.T, o consultest.Options, ids ...string) (*stage, map[string]*child) {
 	t.Helper()
+	long(t)
+	s := newStage(t, consultest.Start(t, o))
+	return s, s.play(ids...)
+}
+
+func long(t *testing.T) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("a drill takes some seconds")
 	}
-	s := &stage{t: t, service: consultest.Name(t, "web"), agent: consultest.Start(t, o)}
-	s.gate = newGate(t, s.agent.HTTPAddr)
+}
+
+// newStage is one on which nothing plays yet.
+func newStage(t *testing.T, agent *consultest.Agent) *stage {
+	t.Helper()
+	s := &stage{t: t, service: consultest.Name(t, "web"), agent: agent, gate: newGate(t, agent.HTTPAddr)}
 	var err error
-	if s.consul, err = s.agent.Client(); err != nil {
+	if s.consul, err = agent.Client(); err != nil {
 		t.Fatal(err)
 	}
-	log, err := os.Create(filepath.Join(t.ArtifactDir(), "mesh.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.log = log.Name()
-	s.mesh, err = mesh.New(t.Context(), mesh.Options{
-		Service: "caller", Consul: mesh.ConsulOptions{Address: s.agent.HTTPAddr},
-		// Wide limits: a drill is about events, not about the speed of a machine that
-		// has other tests to run.
-		Defaults: policy.Service{Timeout: policy.Timeout{
-			Total: policy.Duration(30 * time.Second), PerTry: policy.Duration(10 * time.Second), Connect: policy.Duration(5 * time.Second),
-		}},
-		Logger: slog.New(slog.NewTextHandler(log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = s.mesh.Close(context.Background()) // Consul may be gone
-		_ = log.Close()
-		if t.Failed() {
-			t.Logf("the mesh said:\n%s", s.said())
-		}
-	})
+	return s
+}
+
+// play starts the mesh, these backends and the load.
+func (s *stage) play(ids ...string) map[string]*child {
+	s.t.Helper()
+	s.join()
 	children := map[string]*child{}
 	for _, id := range ids {
-		children[id] = begin(t, s, id)
+		children[id] = begin(s.t, s, id)
 	}
-	s.prepare()
 	for _, l := range s.loads {
 		// One call after the other until policy, instances and connections are there:
 		// how a burst of first calls fares is another question.
@@ -85,20 +78,56 @@ func open(t *testing.T, o consultest.Options, ids ...string) (*stage, map[string
 		})
 	}
 	for _, l := range s.loads {
-		l.begin(t)
+		l.begin(s.t)
 	}
 	for _, id := range ids {
 		s.answering(id)
 	}
-	return s, children
+	return children
 }
 
-// prepare says what the loads call.
-func (s *stage) prepare() {
+// join starts the mesh and says what the loads call.
+func (s *stage) join() {
 	s.t.Helper()
-	client := s.mesh.HTTPClient()
+	log, err := os.Create(filepath.Join(s.t.ArtifactDir(), "mesh.log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.log = log.Name()
+	s.mesh, err = mesh.New(s.t.Context(), caller(s.agent.HTTPAddr, log))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = s.mesh.Close(context.Background()) // Consul may be gone
+		_ = log.Close()
+		if s.t.Failed() {
+			s.t.Logf("the mesh said:\n%s", s.said())
+		}
+	})
+	if s.loads, err = loadsOf(s.mesh, s.service); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// caller is how whoever calls joins the mesh.
+func caller(agent string, log io.Writer) mesh.Options {
+	return mesh.Options{
+		Service: "caller", Consul: mesh.ConsulOptions{Address: agent},
+		// Wide limits: a drill is about events, not about the speed of a machine that
+		// has other tests to run.
+		Defaults: policy.Service{Timeout: policy.Timeout{
+			Total: policy.Duration(30 * time.Second), PerTry: policy.Duration(10 * time.Second), Connect: policy.Duration(5 * time.Second),
+		}},
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}
+}
+
+// loadsOf are the loads on a service, one for each protocol.
+func loadsOf(m *mesh.Mesh, service string) ([]*load, error) {
+	client := m.HTTPClient()
 	overHTTP := func(ctx context.Context) (string, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.service+"/", http.NoBody)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+service+"/", http.NoBody)
 		if err != nil {
 			return "", err
 		}
@@ -113,19 +142,19 @@ func (s *stage) prepare() {
 		}
 		return string(body), err
 	}
-	conn, err := s.mesh.GRPCClient(s.service + "-grpc")
+	conn, err := m.GRPCClient(service + "-grpc")
 	if err != nil {
-		s.t.Fatal(err)
+		return nil, err
 	}
 	stub := grpc_testing.NewTestServiceClient(conn)
 	overGRPC := func(ctx context.Context) (string, error) {
 		res, err := stub.UnaryCall(call.With(ctx, call.Options{Idempotent: true}), &grpc_testing.SimpleRequest{})
 		return res.GetUsername(), err
 	}
-	s.loads = []*load{
+	return []*load{
 		{name: "HTTP", call: overHTTP, answers: map[string]int{}},
 		{name: "gRPC", call: overGRPC, answers: map[string]int{}},
-	}
+	}, nil
 }
 
 // finish ends the load and judges it.

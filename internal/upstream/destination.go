@@ -96,12 +96,13 @@ func (d *Destination) Admit(ctx context.Context, p call.Protocol) (cluster.Admis
 }
 
 // Pick chooses a member for an attempt. Which tier it is looked for in is drawn
-// by the tiers' shares; if that one has nobody, the others are asked in order.
+// by the tiers' shares; if that one has nobody, or nobody whom the call has not
+// tried yet, the others are asked in order.
 func (d *Destination) Pick(info balancer.Info) (cluster.Pick, error) {
 	if len(d.tiers) == 1 {
 		return d.tiers[0].View().Pick(info)
 	}
-	chosen := d.tier(info)
+	chosen := d.untried(d.tier(info), info)
 	pick, err := d.tiers[chosen].View().Pick(info)
 	for i := 0; err != nil && i < len(d.tiers); i++ {
 		if i == chosen {
@@ -112,6 +113,24 @@ func (d *Destination) Pick(info balancer.Info) (cluster.Pick, error) {
 		}
 	}
 	return pick, err
+}
+
+// untried is the chosen tier, or the first one with a member that the call has
+// not tried, if the chosen one has none: when all of a tier die at once, its
+// breakers are the last to know.
+func (d *Destination) untried(chosen int, info balancer.Info) int {
+	if len(info.Tried) == 0 {
+		return chosen
+	}
+	if fresh, _ := d.tiers[chosen].View().Choice(info); fresh {
+		return chosen
+	}
+	for i, c := range d.tiers {
+		if fresh, _ := c.View().Choice(info); fresh {
+			return i
+		}
+	}
+	return chosen
 }
 
 // Choice says whether a pick would find a member that was not tried yet, and

@@ -279,3 +279,36 @@ func TestFailover(t *testing.T) {
 		}
 	})
 }
+
+// A call that has tried all of a tier goes on with the next one, although the
+// tier looks healthy still.
+func TestTriedTiersAreLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		set(t, registry, "web", "1a", "1b")
+		set(t, registry, "backup", "b")
+		set(t, registry, "last", "z")
+		d := directory(t, registry, nil)
+		u := get(t, d, "web")
+		apply(t, u, to(policy.Target{Failover: []policy.Target{{Service: "backup"}, {Service: "last"}}}))
+		to := u.Plan().Match(nil).Pick()
+		for range 100 {
+			var went []string
+			info := balancer.Info{Now: mono.Now()}
+			for range 5 {
+				pick, err := to.Pick(info)
+				if err != nil {
+					t.Fatal(err)
+				}
+				went = append(went, pick.ID)
+				info.Tried = append(info.Tried, pick.Load())
+				pick.Judge(mono.Now(), time.Millisecond, call.Outcome{})
+				pick.Release()
+			}
+			slices.Sort(went[:2])
+			if !slices.Equal(went[:4], []string{"1a", "1b", "b", "z"}) || went[4][0] != '1' {
+				t.Fatalf("attempts went to %v", went)
+			}
+		}
+	})
+}
