@@ -34,6 +34,7 @@ type Member struct {
 
 	attempts, failures atomic.Uint64
 	latency            window.Histogram
+	silent             atomic.Bool // it gave no answer when it was last called
 
 	gone  atomic.Bool
 	mu    sync.Mutex
@@ -130,11 +131,21 @@ func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 	switch {
 	case r.Failed():
 		p.failures.Add(1)
+		p.silence(out.Sent != call.Answered)
 	case !r.Neutral(): // how long answers take; failures have times of their own
 		p.latency.Record(took)
+		p.silence(false)
 	}
 	if p.guard != nil {
 		p.guard.judge(now, p.leave, p.trusted, r, answers)
+	}
+}
+
+// silence notes whether the member gave no answer. It seldom changes, and what is
+// not written is not fetched again by the other CPUs.
+func (m *Member) silence(silent bool) {
+	if m.silent.Load() != silent {
+		m.silent.Store(silent)
 	}
 }
 

@@ -152,6 +152,24 @@ func (v *View) Has(loads []*balancer.Member) bool {
 	return slices.ContainsFunc(loads, func(m *balancer.Member) bool { return slices.Contains(v.loads, m) })
 }
 
+// Lost says whether a call had better try elsewhere: those of the members that it
+// has tried gave no answer when they were last called, by whomever, and there are
+// two of them, or it is the only member.
+func (v *View) Lost(tried []*balancer.Member) bool {
+	silent := 0
+	for _, m := range tried {
+		i := slices.Index(v.loads, m)
+		if i < 0 {
+			continue
+		}
+		if !v.members[i].silent.Load() {
+			return false
+		}
+		silent++
+	}
+	return silent > 0 && silent >= min(2, len(v.loads))
+}
+
 // Choice says whether a pick would find a member that was not tried yet, and
 // whether it would find any.
 func (v *View) Choice(info balancer.Info) (fresh, open bool) {

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,13 +33,13 @@ func TestFailover(t *testing.T) {
 			}},
 		}}
 	})
-	first := s.play("v1-a", "v1-b")
+	first := s.play("v1-a", "v1-b", "v1-c") // more than a call has attempts to spare
 	second := []*child{begin(t, s, "v2-a"), begin(t, s, "v2-b")}
 	beginOf(t, s, other, "other-a")
 	s.await(10*time.Second, "all are known", func() bool { return s.healthy("v2") == 4 && s.healthy("other") == 2 })
 	s.only("v1")
 
-	kill(first["v1-a"], first["v1-b"])
+	kill(slices.Collect(maps.Values(first))...)
 	s.only("v2")
 	// Who is known to be gone is not tried again now and then, at the cost of an
 	// attempt: calls have three.
@@ -48,6 +49,7 @@ func TestFailover(t *testing.T) {
 
 	begin(t, s, "v1-a")
 	begin(t, s, "v1-b")
+	begin(t, s, "v1-c")
 	s.await(5*time.Second, "v1 takes its calls again", func() bool { return s.sharesAll("v1") })
 	s.only("v1")
 	s.finish()

@@ -150,10 +150,13 @@ func (l *load) finish(t *testing.T) {
 	l.judge(t)
 }
 
+// rate is that of the calls from the begin to the stop, when it has ended.
+func (l *load) rate() float64 { return float64(l.done-l.warm) / l.took.Seconds() }
+
 func (l *load) judge(t *testing.T) {
 	t.Helper()
 	l.judged = true
-	rate := float64(l.done-l.warm) / l.took.Seconds()
+	rate := l.rate()
 	t.Logf("%s: %d calls in %v, %.0f a second, %d failed; answers %v",
 		l.name, l.done, l.took.Round(time.Millisecond), rate, len(l.faults), l.answers)
 	if rate < promised {

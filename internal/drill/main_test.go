@@ -8,14 +8,23 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs the tests, or the backend if that is what this process is for.
+// TestMain runs the tests, or the backend or client if that is what this process
+// is for.
 func TestMain(m *testing.M) {
+	agent, service := os.Getenv(agentEnv), os.Getenv(serviceEnv)
 	if id := os.Getenv(backendEnv); id != "" {
-		if err := backend(id, os.Getenv(agentEnv), os.Getenv(serviceEnv)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		exit(backend(id, agent, service))
+	}
+	if dir := os.Getenv(clientEnv); dir != "" {
+		exit(client(agent, service, dir, os.Getenv(startEnv)))
 	}
 	goleak.VerifyTestMain(m)
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }

@@ -130,6 +130,11 @@ func differences() []difference {
 			why: "a call is let in once, and its tries may go to any level",
 		},
 		{
+			what: "retries where there is failover, on a route straight to a resolver", sidecar: "on the same level",
+			here: "on the next level when two instances of one, or all, gave no answer",
+			why:  "when all of a level die at once, a call should not spend its tries there",
+		},
+		{
 			what: "shares of the levels of a failover", sidecar: "in whole percents", here: "exact",
 			why: "it is within one percent",
 		},

@@ -96,13 +96,13 @@ func (d *Destination) Admit(ctx context.Context, p call.Protocol) (cluster.Admis
 }
 
 // Pick chooses a member for an attempt. Which tier it is looked for in is drawn
-// by the tiers' shares; if that one has nobody, or nobody whom the call has not
-// tried yet, the others are asked in order.
+// by the tiers' shares; if that one has nobody, or was of no use to the call, the
+// others are asked in order.
 func (d *Destination) Pick(info balancer.Info) (cluster.Pick, error) {
 	if len(d.tiers) == 1 {
 		return d.tiers[0].View().Pick(info)
 	}
-	chosen := d.untried(d.tier(info), info)
+	chosen := d.useful(d.tier(info), info)
 	pick, err := d.tiers[chosen].View().Pick(info)
 	for i := 0; err != nil && i < len(d.tiers); i++ {
 		if i == chosen {
@@ -115,18 +115,16 @@ func (d *Destination) Pick(info balancer.Info) (cluster.Pick, error) {
 	return pick, err
 }
 
-// untried is the chosen tier, or the first one with a member that the call has
-// not tried, if the chosen one has none: when all of a tier die at once, its
-// breakers are the last to know.
-func (d *Destination) untried(chosen int, info balancer.Info) int {
-	if len(info.Tried) == 0 {
-		return chosen
-	}
-	if fresh, _ := d.tiers[chosen].View().Choice(info); fresh {
+// useful is the chosen tier, or the first one that the call has not lost, if that
+// one is: when all of a tier die at once its breakers are the last to know, and a
+// call has few attempts. Who answers, however badly, is not lost.
+func (d *Destination) useful(chosen int, info balancer.Info) int {
+	lost := func(c *cluster.Cluster) bool { return c.View().Lost(info.Tried) }
+	if len(info.Tried) == 0 || !lost(d.tiers[chosen]) {
 		return chosen
 	}
 	for i, c := range d.tiers {
-		if fresh, _ := c.View().Choice(info); fresh {
+		if c.View().Error() == nil && !lost(c) {
 			return i
 		}
 	}

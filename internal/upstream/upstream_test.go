@@ -280,34 +280,44 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// A call that has tried all of a tier goes on with the next one, although the
-// tier looks healthy still.
-func TestTriedTiersAreLeft(t *testing.T) {
+// A call whose attempts found nobody at home in a tier goes on with the next one,
+// although the tier looks healthy still; one that was answered badly does not.
+func TestLostTiersAreLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := new(discovery.Memory)
-		set(t, registry, "web", "1a", "1b")
+		set(t, registry, "web", "1a", "1b", "1c")
 		set(t, registry, "backup", "b")
 		set(t, registry, "last", "z")
 		d := directory(t, registry, nil)
 		u := get(t, d, "web")
-		apply(t, u, to(policy.Target{Failover: []policy.Target{{Service: "backup"}, {Service: "last"}}}))
+		off := policy.Breaker{Open: policy.Off}
+		p := to(policy.Target{Failover: []policy.Target{{Service: "backup"}, {Service: "last"}}})
+		p.Breaker = off
+		apply(t, u, p)
 		to := u.Plan().Match(nil).Pick()
-		for range 100 {
-			var went []string
+		attempts := func(out call.Outcome) string {
+			var went strings.Builder
 			info := balancer.Info{Now: mono.Now()}
 			for range 5 {
 				pick, err := to.Pick(info)
 				if err != nil {
 					t.Fatal(err)
 				}
-				went = append(went, pick.ID)
+				went.WriteByte(pick.ID[0])
 				info.Tried = append(info.Tried, pick.Load())
-				pick.Judge(mono.Now(), time.Millisecond, call.Outcome{})
+				pick.Judge(mono.Now(), time.Millisecond, out)
 				pick.Release()
 			}
-			slices.Sort(went[:2])
-			if !slices.Equal(went[:4], []string{"1a", "1b", "b", "z"}) || went[4][0] != '1' {
-				t.Fatalf("attempts went to %v", went)
+			return went.String()
+		}
+		refused := call.Outcome{Reason: call.Unreachable, Err: errors.New("refused")}
+		busy := call.Outcome{Reason: call.Unavailable, Sent: call.Answered, Err: errors.New("503")}
+		for range 100 {
+			if got := attempts(refused); got != "11bz1" {
+				t.Fatalf("attempts that are refused went to %s", got)
+			}
+			if got := attempts(busy); got != "11111" {
+				t.Fatalf("attempts that are answered went to %s", got)
 			}
 		}
 	})
