@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/innermesh/innermesh/discovery"
@@ -39,14 +40,25 @@ func (k *keptSource) Watch(ctx context.Context, service string, tell func(discov
 // WatchQuery implements [discovery.Querier].
 func (k *keptSource) WatchQuery(ctx context.Context, q discovery.Query, tell func(discovery.Update)) error {
 	key := strings.Join([]string{q.Service, q.Filter, q.Datacenter, q.Namespace, q.Partition, q.Peer}, "\n")
+	load := sync.OnceValues(func() (*discovery.Snapshot, time.Time) { return k.load(key) })
 	r := startRace(func() {
-		if snapshot, saved, ok := k.load(key); ok {
+		if snapshot, saved := load(); snapshot != nil {
 			k.log.Warn("discovery is silent: serving instances that were kept", "service", q.Service, "since", saved)
-			tell(discovery.Update{Snapshot: snapshot})
+			tell(discovery.Update{Snapshot: *snapshot})
 		}
 	})
 	defer r.end()
-	return discovery.WatchQuery(ctx, k.Source, q, func(u discovery.Update) {
+	watch := func(tell func(discovery.Update)) error { return discovery.WatchQuery(ctx, k.Source, q, tell) }
+	if s, ok := k.Source.(knowing); ok {
+		known := func() (s discovery.Snapshot) {
+			if kept, _ := load(); kept != nil {
+				s = *kept
+			}
+			return s
+		}
+		watch = func(tell func(discovery.Update)) error { return s.WatchKnown(ctx, q, known, tell) }
+	}
+	return watch(func(u discovery.Update) {
 		if u.Err != nil {
 			r.give() // before the error: then there is something to go on with
 			tell(u)
@@ -57,18 +69,25 @@ func (k *keptSource) WatchQuery(ctx context.Context, q discovery.Query, tell fun
 	})
 }
 
-func (k *keptSource) load(key string) (s discovery.Snapshot, saved time.Time, ok bool) {
+// knowing is a source that makes something of what is known already: it does not
+// believe a registry that has forgotten all of it.
+type knowing interface {
+	WatchKnown(ctx context.Context, q discovery.Query, known func() discovery.Snapshot, tell func(discovery.Update)) error
+}
+
+// load returns what was kept, and since when; nil if there is nothing.
+func (k *keptSource) load(key string) (*discovery.Snapshot, time.Time) {
 	data, saved, ok := k.store.Get(keptInstances, key)
-	var kept keptSnapshot
-	if !ok || json.Unmarshal(data, &kept) != nil { //nolint:musttag // see keptSnapshot
-		return s, saved, false
+	kept := new(keptSnapshot)
+	if !ok || json.Unmarshal(data, kept) != nil { //nolint:musttag // see keptSnapshot
+		return nil, saved
 	}
 	for _, i := range kept.Instances {
 		if i.Validate() != nil {
-			return s, saved, false // of another version, in spite of its checksum
+			return nil, saved // of another version, in spite of its checksum
 		}
 	}
-	return discovery.Snapshot(kept), saved, true
+	return (*discovery.Snapshot)(kept), saved
 }
 
 func (k *keptSource) save(key string, s discovery.Snapshot) {

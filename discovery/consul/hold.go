@@ -59,7 +59,9 @@ func (h *hold) merge(answer []discovery.Instance) []discovery.Instance {
 // lostMemory says whether an answer is that of a Consul that does not know what
 // it knew: its index went backwards, or a machine is there under another
 // identity, or there is nobody left after it could not be asked for a while. The
-// last is for a Consul so young that its new indexes are not below its old ones.
+// last is for a Consul so young that its new indexes are not below its old ones,
+// and for an agent that has started: it takes instances for critical until they
+// give a sign of life, and may tell of them as they were before it does.
 func (w *watching) lostMemory(reset bool, instances []discovery.Instance, machines map[string]string) bool {
 	if reset {
 		return true
@@ -69,7 +71,10 @@ func (w *watching) lostMemory(reset bool, instances []discovery.Instance, machin
 			return true
 		}
 	}
-	return w.trouble && !callable(instances)
+	if callable(instances) {
+		return false
+	}
+	return w.trouble || len(instances) > 0 && time.Now().Before(w.wary)
 }
 
 func callable(instances []discovery.Instance) bool {

@@ -91,13 +91,19 @@ func list(machine string, ids ...string) string {
 // tale is what was told, and when.
 func tale(t *testing.T, o Options, until time.Duration, moments ...moment) (told []string, log *journal) {
 	t.Helper()
+	return taleOf(t, o, nil, until, moments...)
+}
+
+// taleOf is what is told to a receiver that knows something already.
+func taleOf(t *testing.T, o Options, known func() discovery.Snapshot, until time.Duration, moments ...moment) (told []string, log *journal) {
+	t.Helper()
 	log = &journal{}
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	client := newClient(t, consul.Options{Transport: history{time.Now(), moments}})
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), until)
 	defer cancel()
-	err := New(client, o).Watch(ctx, "web", func(u discovery.Update) {
+	err := New(client, o).WatchKnown(ctx, discovery.Query{Service: "web"}, known, func(u discovery.Update) {
 		var ids []string
 		for _, i := range u.Snapshot.Instances {
 			id := strings.TrimPrefix(i.ID, "n/")
@@ -163,6 +169,20 @@ func TestHold(t *testing.T) {
 		{"young, back and critical", Options{}, []moment{{0, 14, list("m1", "a")}, crash,
 			{back, 16, list("m1", "a!")},
 		}, "0:a 60:error A:a B:a!", true},
+		{"as it was, then critical, then alive", Options{}, []moment{start, crash,
+			{back, 900, list("m1", "a", "b", "c")},
+			{62 * time.Second, 901, list("m1", "a!", "b!", "c!")},
+			{64 * time.Second, 902, list("m1", "a", "b", "c!")},
+			{65 * time.Second, 903, list("m1", "a", "b", "c")},
+		}, "0:a+b+c 60:error A:a+b+c", true},
+		{"as it was, then gone", Options{}, []moment{start, crash,
+			{back, 900, list("m1", "a", "b", "c")},
+			{62 * time.Second, 901, "[]"},
+		}, "0:a+b+c 60:error A:a+b+c 62:", false},
+		{"as it was, and critical much later", Options{}, []moment{start, crash,
+			{back, 900, list("m1", "a")},
+			{80 * time.Second, 901, list("m1", "a!")},
+		}, "0:a+b+c 60:error A:a 80:a!", false},
 		{"restored from a snapshot without a crash", Options{}, []moment{start,
 			{70 * time.Second, 14, list("m1", "a")},
 		}, "0:a+b+c 80:a", true},
@@ -199,6 +219,36 @@ func TestHold(t *testing.T) {
 				lost, ended := log.count("has lost its memory"), log.count("all that Consul had forgotten")+log.count("given up")
 				if c.held && (lost != 1 || ended != 1) || !c.held && lost+ended > 0 {
 					t.Errorf("held %v, but the log has %d beginnings and %d ends", c.held, lost, ended)
+				}
+			})
+		})
+	}
+}
+
+// What a receiver goes by from an earlier time is held too, if Consul was away
+// at first and has forgotten it, or does not know yet how it is.
+func TestHoldWhatWasKnownBefore(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		moments    []moment
+	}{
+		{"all are critical at first", "error a+b", []moment{{}, {time.Second, 900, list("m1", "a!", "b!")},
+			{5 * time.Second, 901, list("m1", "a!", "b")}, {6 * time.Second, 902, list("m1", "a", "b")}}},
+		{"forgotten", "error a+b ", []moment{{}, {5 * time.Second, 14, "[]"}}},
+		{"others have come meanwhile", "error c", []moment{{}, {5 * time.Second, 900, list("m1", "c")}}},
+		{"no trouble", "a!+b!", []moment{{0, 900, list("m1", "a!", "b!")}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				before := discovery.Snapshot{Instances: []discovery.Instance{
+					{ID: "n/a", Address: "host-a:81", Health: discovery.Passing}, {ID: "n/b", Address: "host-b:81", Health: discovery.Passing},
+				}}
+				told, _ := taleOf(t, Options{}, func() discovery.Snapshot { return before }, 60*time.Second, c.moments...)
+				for i, s := range told {
+					_, told[i], _ = strings.Cut(s, ":")
+				}
+				if got := strings.Join(slices.Compact(told), " "); got != c.want {
+					t.Errorf("told %q, want %q", got, c.want)
 				}
 			})
 		})

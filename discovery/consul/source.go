@@ -62,6 +62,14 @@ func (s *Source) Watch(ctx context.Context, service string, tell func(discovery.
 // and forward questions about another datacenter to it. Namespaces, partitions
 // and peers are not supported.
 func (s *Source) WatchQuery(ctx context.Context, q discovery.Query, tell func(discovery.Update)) error {
+	return s.WatchKnown(ctx, q, nil, tell)
+}
+
+// WatchKnown is WatchQuery for a receiver that goes by what it knows from an
+// earlier time while Consul can not be asked: if Consul has lost its memory when
+// it answers at last, those stay for [Options.Hold], too. known is asked for them
+// when there is trouble before the first answer, at most once; nil knows nothing.
+func (s *Source) WatchKnown(ctx context.Context, q discovery.Query, known func() discovery.Snapshot, tell func(discovery.Update)) error {
 	service := q.Service
 	if service == "" || strings.Trim(service, ".") == "" {
 		return fmt.Errorf("watch service %q: that is no name", service)
@@ -82,7 +90,7 @@ func (s *Source) WatchQuery(ctx context.Context, q discovery.Query, tell func(di
 		params = url.Values{"filter": {q.Filter}}
 	}
 	datacenter := cmp.Or(q.Datacenter, s.o.Datacenter)
-	w := &watching{source: s, service: service, datacenter: datacenter, tell: tell, skipped: map[string]bool{}}
+	w := &watching{source: s, service: service, datacenter: datacenter, before: known, tell: tell, skipped: map[string]bool{}}
 	defer w.end()
 	if err := w.locate(ctx); err != nil {
 		return err

@@ -23,9 +23,11 @@ type watching struct {
 
 	mu       sync.Mutex // the end of a hold may come while an answer does
 	ended    bool
-	answer   []discovery.Instance // as Consul told it last
-	machines map[string]string    // of the last answer that had any
-	trouble  bool                 // Consul could not be asked since
+	answer   []discovery.Instance      // as Consul told it last
+	machines map[string]string         // of the last answer that had any
+	trouble  bool                      // Consul could not be asked since
+	wary     time.Time                 // until when an agent that was away is not believed that all are critical
+	before   func() discovery.Snapshot // what the receiver goes by until the first answer, may be nil
 	hold     hold
 	timer    *time.Timer // ends the hold
 	told     bool        // last is what the receiver knows, and no error came after it
@@ -53,7 +55,7 @@ func (w *watching) locate(ctx context.Context) error {
 			return err
 		}
 		if pause == time.Second { // tell the first failure only
-			w.tell(discovery.Update{Err: fmt.Errorf("instances of %q: %w", w.service, err)})
+			w.troubled(err)
 		}
 		if err := wait(ctx, rand.N(pause)); err != nil {
 			return err
@@ -67,9 +69,12 @@ func (w *watching) update(r consul.Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err = errors.Join(r.Err, err); err != nil {
-		w.told, w.trouble = false, true
-		w.tell(discovery.Update{Err: fmt.Errorf("instances of %q: %w", w.service, err)})
+		w.troubled(err)
 		return
+	}
+	w.before = nil
+	if w.trouble {
+		w.wary = time.Now().Add(w.source.o.Hold)
 	}
 	for _, id := range d.unusable {
 		if !w.skipped[id] {
@@ -88,6 +93,17 @@ func (w *watching) update(r consul.Result) {
 	}
 	w.trouble = false
 	w.publish()
+}
+
+// troubled tells that Consul can not be asked.
+func (w *watching) troubled(err error) {
+	w.told, w.trouble = false, true
+	if w.before != nil { // what the receiver knows is as good as told
+		w.last = w.before()
+		w.known = len(w.last.Instances) > 0
+		w.before = nil
+	}
+	w.tell(discovery.Update{Err: fmt.Errorf("instances of %q: %w", w.service, err)})
 }
 
 // beginHold holds those that the last answer misses.
