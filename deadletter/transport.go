@@ -151,14 +151,18 @@ func canceled(ctx context.Context, err error) bool {
 
 // answered makes an error of an answer, which nobody will read.
 func answered(req *http.Request, res *http.Response) error {
+	e := &call.Error{
+		Service: req.URL.Hostname(), Method: req.Method, Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered,
+	}
+	if body, ok := res.Body.(interface{ Failure() *call.Error }); ok { // a mesh knows more
+		e = body.Failure()
+	}
 	if res.Body != nil {
 		_, _ = io.CopyN(io.Discard, res.Body, 4<<10) // so that the connection can be used again
 		_ = res.Body.Close()
 	}
-	return &call.Error{
-		Service: req.URL.Hostname(), Method: req.Method, Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered,
-		Err: &StatusError{Status: res.StatusCode, RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now())},
-	}
+	e.Err = &StatusError{Status: res.StatusCode, RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now())}
+	return e
 }
 
 func (r *Recorder) keepRequest(

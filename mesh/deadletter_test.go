@@ -298,14 +298,15 @@ func TestGRPCOutbox(t *testing.T) {
 func TestHTTPLetterIsKeptOnceAndRedriven(t *testing.T) {
 	var open bool
 	var got keys
-	addr := web(t, func(w http.ResponseWriter, r *http.Request) {
+	h := func(w http.ResponseWriter, r *http.Request) {
 		got.add(r.Header["Idempotency-Key"])
 		if !open {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-	})
+	}
+	addr, other := web(t, h), web(t, h)
 	recorder, sink := keeping(t, deadletter.RecorderOptions{})
-	m := newMesh(t, mesh.Options{Discovery: addresses{"web": {addr}}, DeadLetters: recorder})
+	m := newMesh(t, mesh.Options{Discovery: addresses{"web": {addr, other}}, DeadLetters: recorder})
 	client := &http.Client{Transport: recorder.Transport(m.Transport(nil))}
 	req := request(t, http.MethodPost, "http://web/orders", strings.NewReader("a chair"))
 	res, err := client.Do(req.WithContext(deadletter.With(req.Context(), deadletter.Mark{})))
@@ -320,6 +321,10 @@ func TestHTTPLetterIsKeptOnceAndRedriven(t *testing.T) {
 		t.Fatalf("%d letters, want one", len(all))
 	}
 	tried := got.taken()
+	a := all[0].Attempts[0]
+	if len(a.Each) != len(tried) || a.Tries != len(tried) || a.Instance == "" || a.Each[0].Reason != "unavailable" || a.Each[0].Sent != "answered" {
+		t.Errorf("attempt %+v after %d requests", a, len(tried))
+	}
 	open = true
 	if report := redrive(t, sink, m.LetterSender(mesh.LetterSenderOptions{})); report != (deadletter.Report{Delivered: 1}) {
 		t.Errorf("%+v", report)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
@@ -182,5 +183,28 @@ func TestGRPCKeys(t *testing.T) {
 				t.Errorf("key %q, want %q", key, test.key)
 			}
 		})
+	}
+}
+
+// A stream that breaks before its first message is opened again under its key.
+func TestGRPCStreamKeys(t *testing.T) {
+	var got keys
+	p := &payments{down: func(s grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse], _ int32) error {
+		if got.add(metadata.ValueFromIncomingContext(s.Context(), idempotency.Metadata)) == 1 {
+			return status.Error(codes.Unavailable, "later")
+		}
+		return s.Send(new(grpc_testing.StreamingOutputCallResponse))
+	}}
+	client := dialled(t, newMesh(t, mesh.Options{Discovery: addresses{"payments": p.three(t)}}))
+	ctx := call.With(limited(t), call.Options{Keyed: true})
+	stream, err := client.StreamingOutputCall(ctx, new(grpc_testing.StreamingOutputCallRequest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if key := got.one(t, 2); idempotency.CheckKey(key) != nil {
+		t.Errorf("key %q", key)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,7 +14,9 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
 
+	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/policy"
@@ -111,4 +114,41 @@ func directoryOf(tb testing.TB) *upstream.Directory {
 	})
 	tb.Cleanup(d.Close)
 	return d
+}
+
+// Whatever is in a letter, gRPC's own names are not sent from it, and its key is.
+func FuzzUnpackLetter(f *testing.F) {
+	f.Add("x-shop", "7", "application/grpc+json", "key")
+	f.Add("Grpc-Timeout", "1S", "application/json", "")
+	f.Add(":authority", "evil", "", "a")
+	f.Add("idempotency-key", "another", "application/grpc+", `"k"`)
+	f.Fuzz(func(t *testing.T, name, value, kind, key string) {
+		l := deadletter.Letter{Header: http.Header{name: {value}, "content-type": {kind}}, Key: key}
+		md, subtype := unpack(&l)
+		for name := range md {
+			if reserved(name) || name != strings.ToLower(name) {
+				t.Errorf("sends %q", name)
+			}
+		}
+		if got := md.Get(idempotency.Metadata); len(got) != 1 || got[0] != key {
+			t.Errorf("sends the key %q, want %q", got, key)
+		}
+		if rest, ok := strings.CutPrefix(kind, grpcType); ok && name != "content-type" && subtype != rest {
+			t.Errorf("%q is sent as %q", kind, subtype)
+		}
+	})
+}
+
+func FuzzSpell(f *testing.F) {
+	for _, key := range []string{"order-42", `a "b" \`, " ", "a,b", `"quoted"`} {
+		f.Add(key)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		if idempotency.CheckKey(key) != nil {
+			return
+		}
+		if read, err := idempotency.ParseKey(spell(key)); err != nil || read != key {
+			t.Errorf("%q is read as %q: %v", key, read, err)
+		}
+	})
 }

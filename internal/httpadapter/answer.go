@@ -58,3 +58,17 @@ func (u *upgraded) Write(p []byte) (int, error) {
 	defer u.flight.Move()
 	return u.w.Write(p)
 }
+
+// failedBody is the body of an answer that is the instance's fault.
+type failedBody struct {
+	io.ReadCloser
+
+	x      *exchange
+	status int
+}
+
+// Failure tells the failure of the call as its error would, for whoever keeps
+// dead letters.
+func (b *failedBody) Failure() *call.Error {
+	return b.x.Failure(call.Outcome{Reason: call.ClassifyHTTP(b.status), Sent: call.Answered, Status: b.status})
+}

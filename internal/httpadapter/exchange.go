@@ -29,7 +29,7 @@ type exchange struct {
 	url     url.URL     // of the attempt
 	header  http.Header // the caller's, until something is added
 	cloned  bool
-	changed bool // as the route says
+	changed bool           // as the route says
 	cookies []*http.Cookie // made up for the caller, to find the instance again
 	body    *replay
 	content answerBody
@@ -209,6 +209,9 @@ func (x *exchange) answer(res *http.Response) *http.Response {
 	default:
 		x.content.init(res.Body, &x.Flight)
 		res.Body = &x.content
+	}
+	if call.ClassifyHTTP(res.StatusCode) != call.OK {
+		res.Body = &failedBody{res.Body, x, res.StatusCode}
 	}
 	return res
 }
