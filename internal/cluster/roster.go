@@ -93,8 +93,8 @@ func (c *Cluster) follow(all []discovery.Instance) (touched []int, gone []*Membe
 
 // same is [discovery.Instance.Equal] without copying either.
 func same(a, b *discovery.Instance) bool {
-	return a.ID == b.ID && a.Address == b.Address && a.Weight == b.Weight && a.Health == b.Health && a.Zone == b.Zone && a.Region == b.Region &&
-		a.Datacenter == b.Datacenter && a.Node == b.Node &&
+	return a.ID == b.ID && a.Address == b.Address && a.Weight == b.Weight && a.Health == b.Health &&
+		a.Zone == b.Zone && a.Region == b.Region && a.Datacenter == b.Datacenter && a.Node == b.Node &&
 		(len(a.Tags)+len(b.Tags) == 0 || slices.Equal(a.Tags, b.Tags)) &&
 		(len(a.Meta)+len(b.Meta) == 0 || maps.Equal(a.Meta, b.Meta))
 }
