@@ -47,6 +47,7 @@ func (r Route) check(c *checker, subsets map[string]Subset) {
 	r.ResponseHeaders.check(c, "responseHeaders")
 	r.Timeout.check(c)
 	r.Retry.check(c)
+	r.Hedge.check(c)
 	checkInjections(c, r.Inject)
 	c.legs(r.To, subsets)
 }

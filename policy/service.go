@@ -15,6 +15,7 @@ type Service struct {
 	Ejection Ejection `json:"ejection,omitzero"`
 	Limits   Limits   `json:"limits,omitzero"`
 	HTTP     HTTP     `json:"http,omitzero"`
+	Hedge    Hedge    `json:"hedge,omitzero"`
 	// Inject lists trouble that is made on purpose, 20 at most. The list
 	// replaces that of the layer below; an empty one says that there is none.
 	// Default: []. Example: [{"millionths": 25000, "status": 503, "until": "2026-11-25T18:00:00Z"}].
@@ -73,6 +74,7 @@ func Default() Service {
 		},
 		Limits:  Limits{Connections: NoLimit, Pending: NoLimit, Concurrency: NoLimit},
 		HTTP:    HTTP{Protocol: HTTP1},
+		Hedge:   Hedge{After: Off, Percentile: -1, Attempts: 2},
 		Inject:  []Injection{},
 		Subsets: map[string]Subset{},
 		Routes:  []Route{},

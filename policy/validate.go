@@ -28,6 +28,7 @@ func (s Service) check(c *checker) {
 	s.Ejection.check(c)
 	s.Limits.check(c)
 	s.HTTP.check(c)
+	s.Hedge.check(c)
 	checkInjections(c, s.Inject)
 	s.checkRoutes(c)
 }

@@ -165,15 +165,16 @@ func (g *group) look() {
 type byDue []*Silence
 
 // Len implements [heap.Interface].
-func (h byDue) Len() int { return len(h) }
+func (h *byDue) Len() int { return len(*h) }
 
 // Less implements [heap.Interface].
-func (h byDue) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h *byDue) Less(i, j int) bool { return (*h)[i].due < (*h)[j].due }
 
 // Swap implements [heap.Interface].
-func (h byDue) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
+func (h *byDue) Swap(i, j int) {
+	all := *h
+	all[i], all[j] = all[j], all[i]
+	all[i].at, all[j].at = i, j
 }
 
 // Push implements [heap.Interface].

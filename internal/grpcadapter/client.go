@@ -63,6 +63,7 @@ type unary struct {
 	invoke     grpc.UnaryInvoker
 	opts       []grpc.CallOption
 	first      try
+	parallel   map[*outbound.Attempt]*parallel // nil unless the call is hedged
 }
 
 // Send makes one attempt.

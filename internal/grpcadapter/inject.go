@@ -27,7 +27,7 @@ func (x *stream) Pretend(a *outbound.Attempt, http, code int) (*opened, call.Out
 
 // pretend is the answer of an instance that was not asked.
 func pretend(a *outbound.Attempt, http, code int) (error, call.Outcome) { //nolint:revive,staticcheck // the error is the answer
-	c := codes.Code(code) //nolint:gosec // one of seventeen
+	c := codes.Code(code)
 	if code == 0 {
 		c = codeOfStatus(http)
 	}

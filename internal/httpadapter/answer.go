@@ -21,7 +21,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	b.flight.Move()
 	switch {
-	case err == io.EOF:
+	case err == io.EOF: //nolint:errorlint // readers return it bare
 		b.flight.End(call.Outcome{})
 	case err != nil:
 		err = b.broke(err)

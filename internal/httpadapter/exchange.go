@@ -66,6 +66,20 @@ func idempotent(method string) bool {
 
 // Send makes one attempt.
 func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
+	through, r, err := x.request(a)
+	if err != nil {
+		return nil, call.Outcome{Reason: call.Rejected, Err: err}
+	}
+	res, err := through.RoundTrip(r)
+	x.Replayable = x.body.replayable()
+	if err != nil {
+		return nil, x.judgeError(err)
+	}
+	return res, judge(res)
+}
+
+// request is what an attempt sends, and through what.
+func (x *exchange) request(a *outbound.Attempt) (http.RoundTripper, *http.Request, error) {
 	through := x.through(a)
 	if !x.changed { // once: what comes after starts from it
 		x.changed = true
@@ -79,15 +93,8 @@ func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 		r.Host = x.req.URL.Host
 	}
 	var err error
-	if r.Body, r.GetBody, err = x.body.next(x.Route().Policy.Retry.ReplayBytes); err != nil {
-		return nil, call.Outcome{Reason: call.Rejected, Err: err}
-	}
-	res, err := through.RoundTrip(r)
-	x.Replayable = x.body.replayable()
-	if err != nil {
-		return nil, x.judgeError(err)
-	}
-	return res, judge(res)
+	r.Body, r.GetBody, err = x.body.next(x.Route().Policy.Retry.ReplayBytes)
+	return through, r, err
 }
 
 // change makes of the request what its route says.

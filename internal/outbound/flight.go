@@ -148,7 +148,7 @@ func (f *Flight) next() (*Attempt, error) {
 	f.Instance = pick.ID
 	f.tried = append(f.tried, pick.Load())
 	a.Number, a.pick = f.Attempts, pick
-	a.Silent, a.Follower = f.Stream, !f.Stream && !f.mayStall() // else nobody waits for our own end of it
+	a.Silent, a.Follower = f.Stream, !f.Stream && !f.mayStall() && f.route.Hedge == nil // else nobody waits for our own end of it
 	a.Clock = &f.route.Clock
 	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
 	a.begin(ctx, now, f.tryUntil(now), span)
@@ -230,6 +230,18 @@ func (f *Flight) judge(out call.Outcome) {
 	if f.attempt != nil && !f.attempt.judged {
 		f.judged = mono.Now()
 		f.attempt.judge(f, out, f.judged)
+		if f.route.Hedge != nil && out.Reason == call.OK {
+			f.took(f.attempt)
+		}
+	}
+}
+
+// took tells how long the first attempt took, or has taken until it was given
+// up. Others are no fair sample: they are made when things are slow.
+func (f *Flight) took(a *Attempt) {
+	if a.Number == 1 && a.trouble == nil {
+		now := mono.Now()
+		f.route.Hedge.Took(now, now-a.began)
 	}
 }
 

@@ -22,16 +22,20 @@ func send[R any](f *Flight, x Exchange[R], a *Attempt) (R, call.Outcome) {
 	if f.route.Injector == nil {
 		return x.Send(a)
 	}
-	a.trouble = f.route.Injector.Draw(x)
-	if a.trouble == nil {
-		return x.Send(a)
+	return befall(f, x, a, func() (R, call.Outcome) { return x.Send(a) })()
+}
+
+// befall decides what befalls an attempt that would be sent so.
+func befall[R any](f *Flight, x Exchange[R], a *Attempt, send func() (R, call.Outcome)) func() (R, call.Outcome) {
+	if a.trouble = f.route.Injector.Draw(x); a.trouble == nil {
+		return send
 	}
-	return suffer(f, x, a)
+	return func() (R, call.Outcome) { return suffer(f, x, a, send) }
 }
 
 // suffer has the attempt wait first, and then break, be answered by nobody, or
 // go on.
-func suffer[R any](f *Flight, x Exchange[R], a *Attempt) (none R, out call.Outcome) {
+func suffer[R any](f *Flight, x Exchange[R], a *Attempt, send func() (R, call.Outcome)) (none R, out call.Outcome) {
 	t := a.trouble
 	f.upstream.Telemetry.Injected(a, t.Name)
 	a.span.Injected(t.Name)
@@ -50,7 +54,7 @@ func suffer[R any](f *Flight, x Exchange[R], a *Attempt) (none R, out call.Outco
 		}
 		return none, broken(t, call.SentUnknown, nil)
 	default:
-		return x.Send(a)
+		return send()
 	}
 }
 

@@ -71,11 +71,19 @@ func carry[R any](f *Flight, x Exchange[R]) (R, error) {
 
 // try is one attempt: pick, guard, send, judge.
 func try[R any](f *Flight, x Exchange[R]) (R, call.Outcome) {
+	if h, is := hedged(f, x); is {
+		return newRace(f, h).try()
+	}
 	a, err := f.next()
 	if err != nil {
 		var none R
 		return none, f.classify(rejected(err))
 	}
+	return alone(f, x, a)
+}
+
+// alone makes an attempt that no other is made beside.
+func alone[R any](f *Flight, x Exchange[R], a *Attempt) (R, call.Outcome) {
 	r, out := send(f, x, a)
 	out = f.classify(out)
 	if out.Err != nil || !f.Stream { // a stream is judged by its first message

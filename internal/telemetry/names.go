@@ -45,6 +45,7 @@ const (
 	otherMethod    = "_OTHER"
 	maxSeries      = 2000 // distinct series of one service; all further ones share a last one
 	retryEventName = "retry"
+	hedgeEventName = "hedge"
 )
 
 // durationBounds are the bucket boundaries, in seconds, that the conventions

@@ -71,6 +71,14 @@ func (s Span) Retrying(c *call.Call, r call.Reason) {
 	}
 }
 
+// Hedging notes on the call's span that another attempt is made beside those
+// under way.
+func (s Span) Hedging(c *call.Call) {
+	if s.span != nil {
+		s.span.AddEvent(hedgeEventName, trace.WithAttributes(attrInstance.String(c.Instance), attrNumber.Int(c.Attempts)))
+	}
+}
+
 // Injected notes that trouble is made for an attempt on purpose.
 func (s Span) Injected(name string) {
 	if s.span != nil {

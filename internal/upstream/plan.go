@@ -35,6 +35,8 @@ type Route struct {
 	Budget *retry.Budget
 	// Total and PerTry bound a call and an attempt; 0 means no bound.
 	Total, PerTry time.Duration
+	// Hedge says when a call is sent to a second instance; nil is never.
+	Hedge *Hedge
 	// Tells says that attempts tell their time.
 	Tells bool
 	// Clock keeps the time of attempts.
@@ -77,6 +79,7 @@ func newRoute(r *route.Route, budget *retry.Budget) *Route {
 		Route: r, Retry: retry.New(options, budget), Budget: budget,
 		Total:  max(time.Duration(p.Timeout.Total), 0),
 		PerTry: max(time.Duration(p.Timeout.PerTry), 0),
+		Hedge:  newHedge(p.Hedge),
 		Tells:  p.Timeout.Tell == policy.TellRemaining,
 		Vigil:  deadline.Vigil{After: time.Duration(p.Timeout.Idle)},
 	}

@@ -38,6 +38,8 @@ type Upstream struct {
 	again atomic.Uint64 // attempts that were not the first
 	used  atomic.Bool   // since the directory last looked
 
+	beside background
+
 	applying sync.Mutex // one plan after the other; calls never take it
 	budgets  map[policy.Budget]*retry.Budget
 
@@ -345,4 +347,5 @@ func (u *Upstream) close() {
 	for _, c := range clusters {
 		c.Close()
 	}
+	u.beside.rest()
 }
