@@ -135,6 +135,11 @@ func (p *policies) follow(u *upstream.Upstream) {
 // watch follows one source until ctx ends; first is called when it has spoken.
 func (p *policies) watch(ctx context.Context, s policySource, service string, first func()) {
 	var once sync.Once
+	p.mu.Lock() // a call may bring a service to life while the mesh closes
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return
+	}
 	p.wg.Go(func() {
 		// A watch only ends with its context, which needs no telling.
 		_ = s.watch(ctx, service, func(u policyUpdate) {
@@ -190,7 +195,9 @@ func (p *policies) forget(u *upstream.Upstream) {
 }
 
 func (p *policies) close() {
+	p.mu.Lock()
 	p.cancel()
+	p.mu.Unlock()
 	p.wg.Wait()
 }
 

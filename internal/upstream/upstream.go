@@ -124,7 +124,7 @@ func (u *Upstream) Apply(p policy.Effective) error {
 		return err
 	}
 	plan, fresh := u.build(p, table)
-	if u.ctx.Err() != nil {
+	if plan == nil {
 		return ErrClosed
 	}
 	if first := u.Plan() == nil; !first {
@@ -135,12 +135,15 @@ func (u *Upstream) Apply(p policy.Effective) error {
 }
 
 // build makes the plan of a table. Budgets of the same terms are one, over all
-// plans; clusters of the same target too.
+// plans; clusters of the same target too. There is none if the upstream is closed.
 func (u *Upstream) build(p policy.Effective, table *route.Table) (plan *Plan, fresh []*cluster.Cluster) {
 	plan = &Plan{Policy: p, table: table, targets: make(map[string]bool)}
 	budgets := make(map[policy.Budget]*retry.Budget)
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.ctx.Err() != nil { // nobody would close what is opened now
+		return nil, nil
+	}
 	for _, r := range table.Routes() {
 		terms := r.Policy.Retry.Budget
 		if budgets[terms] = u.budgets[terms]; budgets[terms] == nil {
