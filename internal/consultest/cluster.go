@@ -82,14 +82,15 @@ func (c *Cluster) launch(ctx context.Context, servers int, o Options, try int) e
 	return errors.Join(faults...)
 }
 
-// Leader returns the server that all others that run take for the leader. It
-// waits for an election that is under way, until ctx ends.
+// Leader returns the server that all that run take for the leader, when it can be
+// written to. It waits for an election that is under way, until ctx ends.
 func (c *Cluster) Leader(ctx context.Context) (*Agent, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if leader := c.agreed(ctx, client); leader != nil {
+		leader := c.agreed(ctx, client)
+		if leader != nil && answers(ctx, client, "http://"+leader.HTTPAddr+"/v1/catalog/services?consistent", 0) {
 			return leader, nil
 		}
 		select {
