@@ -155,9 +155,7 @@ func (l *Letter) Validate() error {
 	fault(!token(l.Protocol), "Protocol", "is %.80q: want a word such as http or grpc", l.Protocol)
 	fault(!printable(l.Service) || len(l.Service) > maxNames, "Service", "is %.80q: want a printable name", l.Service)
 	fault(!printable(l.Method) || len(l.Method) > maxNames, "Method", "is %.80q: want a printable name", l.Method)
-	if err := fitKey(l.Key); err != nil {
-		faults = append(faults, err)
-	}
+	fault(!fitKey(l.Key), "Key", "has %d bytes: want 1 to %d, printable ASCII", len(l.Key), maxKey)
 	fault(l.Created.IsZero(), "Created", "is not set")
 	fault(l.Deliveries < 0 || l.Redrives < 0, "Deliveries, Redrives", "are %d, %d: must not be negative", l.Deliveries, l.Redrives)
 	if l.Protocol == "http" {
@@ -249,12 +247,7 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-func fitKey(key string) error {
-	if key == "" || len(key) > maxKey || !printable(key) {
-		return fmt.Errorf("Key has %d bytes: want 1 to %d, printable ASCII", len(key), maxKey)
-	}
-	return nil
-}
+func fitKey(key string) bool { return len(key) <= maxKey && printable(key) }
 
 func validID(s string) bool {
 	return s != "" && len(s) <= maxID && !strings.ContainsFunc(s, func(r rune) bool {

@@ -26,8 +26,8 @@ type RecorderOptions struct {
 	// KeepCanceled keeps calls too that the caller itself has given up. A
 	// deadline that has passed is no such.
 	KeepCanceled bool
-	// Final says whether a call has failed for good, from its response or its
-	// error, of which one is nil. Default: [Final].
+	// Final says whether an HTTP call has failed for good, from its response or
+	// its error, of which one is nil. Default: [Final].
 	Final func(res *http.Response, err error) bool
 	// Patience bounds how long the sink may take. The call's own deadline does
 	// not: that is often just what has passed. Default 5 s.

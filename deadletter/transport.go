@@ -79,11 +79,11 @@ func (t *transport) prepare(req *http.Request, o RequestOptions) (sent *http.Req
 	}
 	if sent.Header.Get(KeyHeader) == "" {
 		key := keyBefore(req)
-		if err := fitKey(key); err != nil {
+		if !fitKey(key) {
 			if req.Body != nil {
 				_ = req.Body.Close() // the caller gets the error that matters
 			}
-			return nil, nil, rejected(req, err)
+			return nil, nil, rejected(req, errors.New("the key in call.Options is none: want 1 to 255 printable ASCII characters"))
 		}
 		sent.Header.Set(KeyHeader, key)
 	}
