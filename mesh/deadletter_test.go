@@ -147,13 +147,13 @@ func TestGRPCLetterIsKeptAndRedriven(t *testing.T) {
 }
 
 // serveGRPC serves the test service until the test ends.
-func serveGRPC(t *testing.T, srv grpc_testing.TestServiceServer) string {
+func serveGRPC(t *testing.T, srv grpc_testing.TestServiceServer, o ...grpc.ServerOption) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer()
+	s := grpc.NewServer(o...)
 	grpc_testing.RegisterTestServiceServer(s, srv)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
