@@ -8,9 +8,13 @@
 //	conn, err := m.GRPCClient("payments")  // any generated stub works on it
 //
 // Names of services are logical; instances come from Consul, found by the
-// standard CONSUL_* variables, or from any [discovery.Source]. How a call is
-// treated is a [policy.Service]: built in, set in [Options], or written to
-// Consul's KV store, where it is watched and takes effect within a second.
+// standard CONSUL_* variables, or from any [discovery.Source].
+//
+// How a call is treated, and where its routes lead, is a [policy.Service] made of
+// layers: what is built in, Options.Defaults, Consul's config entries, documents
+// beside them and in Consul's KV store, Options.PolicyFile, Options.Pinned. All
+// but what the program says is followed, and a change is in force within a second.
+// [Mesh.Explain] tells what would become of a request, and who said so.
 //
 // A call that gets no answer ends with a [*call.Error], over HTTP and gRPC alike.
 package mesh
