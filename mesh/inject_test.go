@@ -48,7 +48,7 @@ func TestInjectStatus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if text := read(t, res); res.StatusCode != 503 || res.Header.Get(call.InjectedHeader) != "drill" || !strings.Contains(text, "injected") {
+			if text := read(t, res); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get(call.InjectedHeader) != "drill" || !strings.Contains(text, "injected") {
 				t.Errorf("got %d %v %q", res.StatusCode, res.Header, text)
 			}
 			if u := m.Upstreams()[0]; u.Instances[0].Attempts+u.Instances[1].Attempts != 2 {
@@ -81,7 +81,7 @@ func TestInjectBlackHole(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_, err = m.Transport(instant{}).RoundTrip(r) //nolint:bodyclose // there is none
+		_, err = m.Transport(instant{}).RoundTrip(r)
 		e, is := errors.AsType[*call.Error](err)
 		if took := time.Since(began); !is || e.Reason != call.TryTimeout || !errors.Is(err, call.ErrInjected) || took != 4*time.Second {
 			t.Errorf("after %v %v, want two times two seconds", took, err)

@@ -62,7 +62,7 @@ func TestOneLayerRetries(t *testing.T) {
 func TestGRPCTellsItsAttempt(t *testing.T) {
 	var told [2]atomic.Int32
 	p := &payments{unary: func(ctx context.Context, n int32) error {
-		told[min(n, 2)-1].Store(int32(call.InboundFrom(ctx).Attempt)) //nolint:gosec // a few
+		told[min(n, 2)-1].Store(int32(call.InboundFrom(ctx).Attempt))
 		return busyOnce(ctx, n)
 	}}
 	m := newMesh(t, mesh.Options{Service: "x", Discovery: addresses{}})
@@ -78,7 +78,7 @@ func TestGRPCTellsItsAttempt(t *testing.T) {
 func TestGRPCStreamTellsItsAttempt(t *testing.T) {
 	var last atomic.Int32
 	p := &payments{down: func(s grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse], n int32) error {
-		last.Store(int32(call.InboundFrom(s.Context()).Attempt)) //nolint:gosec // a few
+		last.Store(int32(call.InboundFrom(s.Context()).Attempt))
 		return status.Error(codes.Unavailable, "busy")
 	}}
 	m := newMesh(t, mesh.Options{Discovery: addresses{}})
