@@ -57,6 +57,7 @@ var rooms = map[string]room{
 	"deadletter/deadlettertest":   {floor: 2, may: []string{"deadletter"}},
 	"idempotency/bolt":            {floor: 2, may: []string{"idempotency"}},
 	"idempotency/idempotencytest": {floor: 2, may: []string{"idempotency"}},
+	"inbound/intention":           {floor: 2, quiet: true, may: []string{"tlsutil", "internal/consul"}},
 	"internal/consultest/build":   {floor: 2, may: []string{"internal/consultest"}},
 	"internal/sim":                {floor: 2}, // tests only
 	"policy":                      {floor: 2, quiet: true, may: []string{"discovery", "balancer", "breaker", "retry", "limit"}},

@@ -1,0 +1,143 @@
+package intention
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"github.com/innermesh/innermesh/internal/consul"
+	"github.com/innermesh/innermesh/tlsutil"
+)
+
+// Judge holds the rules in force. It is safe for concurrent use; a decision waits
+// for nothing.
+type Judge struct {
+	o     Options
+	log   *slog.Logger
+	rules atomic.Pointer[Rules]
+
+	mu   sync.Mutex // one change at a time; guards what follows
+	full bool       // there are intentions
+	told string     // the last refusals in the log
+}
+
+// NewJudge returns a judge without rules. log hears of what is refused as a
+// whole and of intentions that are not supported, once each; nil is
+// slog.Default().
+func NewJudge(o Options, log *slog.Logger) (*Judge, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("intentions: %w", err)
+	}
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Judge{o: o, log: log}, nil
+}
+
+// Accept puts intentions in force, for the next decision on. If they are refused,
+// what was in force stays.
+func (j *Judge) Accept(list []Intention) error {
+	rules, err := Compile(list, j.o)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil {
+		j.rules.Store(rules)
+		j.full = len(list) > 0
+	}
+	if err != nil {
+		j.tell("intentions refused; those before stay in force", err)
+	} else {
+		j.tell("intentions that are not supported refuse all they are for", rules.Refused())
+	}
+	return err
+}
+
+// tell logs what is wrong, if it is news. The caller holds the lock.
+func (j *Judge) tell(message string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != j.told {
+		j.log.Error(message, "service", j.o.Service, "error", err)
+	}
+	j.told = text
+}
+
+// Decide is that of the rules in force.
+func (j *Judge) Decide(caller tlsutil.ServiceID, req *Request) Decision {
+	if r := j.rules.Load(); r != nil {
+		return r.Decide(caller, req)
+	}
+	d := j.without(caller)
+	d.Path = req.Path
+	return d
+}
+
+// DecideConnection is that of the rules in force.
+func (j *Judge) DecideConnection(caller tlsutil.ServiceID) Decision {
+	if r := j.rules.Load(); r != nil {
+		return r.DecideConnection(caller)
+	}
+	return j.without(caller)
+}
+
+// without decides as long as no rules are known.
+func (j *Judge) without(caller tlsutil.ServiceID) Decision {
+	if caller.TrustDomain != j.o.TrustDomain {
+		return Decision{DryRun: j.o.DryRun, Reason: Foreign}
+	}
+	return Decision{Allowed: j.o.WithoutRules == Allow, DryRun: j.o.DryRun, Reason: NoRules}
+}
+
+// Follow puts in force what Consul says, until ctx ends, whose error it returns,
+// or the client is closed. The token needs intention:read on the service, which
+// service:read implies. What is in force stays while Consul can not be asked.
+func (j *Judge) Follow(ctx context.Context, client *consul.Client) error {
+	q := consul.Query{
+		Path: "/v1/connect/intentions/match", Read: consul.Cached,
+		Params: url.Values{"by": {"destination"}, "name": {j.o.Service}},
+	}
+	return client.Watch(ctx, q, func(r consul.Result) { j.take(ctx, client, q, r) })
+}
+
+func (j *Judge) take(ctx context.Context, client *consul.Client, q consul.Query, r consul.Result) {
+	if r.Err != nil {
+		return // the client has told it
+	}
+	list, err := Decode(r.Body, j.o.Service)
+	if err == nil && len(list) == 0 && j.hasAny() {
+		// A change of leaders can make a list look empty for a moment; under a
+		// default policy of allow that would open everything.
+		list, err = j.confirm(ctx, client, q)
+	}
+	if err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.tell("intentions can not be read; those before stay in force", err)
+		return
+	}
+	_ = j.Accept(list) // it has told the error
+}
+
+func (j *Judge) hasAny() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.full
+}
+
+// confirm asks the leader.
+func (j *Judge) confirm(ctx context.Context, client *consul.Client, q consul.Query) ([]Intention, error) {
+	params := url.Values{"consistent": {""}}
+	for name, values := range q.Params {
+		params[name] = values
+	}
+	r, err := client.Get(ctx, q.Path, params)
+	if err != nil {
+		return nil, fmt.Errorf("confirm that there are no intentions any more: %w", err)
+	}
+	return Decode(r.Body, j.o.Service)
+}
