@@ -22,13 +22,13 @@ const (
 
 // report is what a client says of one of its loads.
 type report struct {
-	Name    string
-	First   time.Duration // from joining the mesh to the answer of the first call
-	Since   time.Duration // the same from the start of the process
-	Answers map[string]int
-	Done    int
-	Faults  []string
-	Rate    float64 // calls a second, when the load has ended
+	Name    string         `json:"name"`
+	First   time.Duration  `json:"first"` // from joining the mesh to the answer of the first call
+	Since   time.Duration  `json:"since"` // the same from the start of the process
+	Answers map[string]int `json:"answers"`
+	Done    int            `json:"done"`
+	Faults  []string       `json:"faults"`
+	Rate    float64        `json:"rate"` // calls a second, when the load has ended
 }
 
 // client joins the mesh and calls at once, and goes on at the steady rate until

@@ -48,8 +48,12 @@ func subsets(versions ...string) map[string]api.ServiceResolverSubset {
 	return all
 }
 
+// inForce is how soon what was written is in force: a second, and as much again
+// on a machine that has other tests to run.
+const inForce = 2 * time.Second
+
 // split writes how many percent of the calls each version gets, and returns when
-// that is in force: within a second.
+// that is in force.
 func (s *stage) split(weights map[string]float32) {
 	s.t.Helper()
 	s.write(func(name string) []api.ConfigEntry {
@@ -59,7 +63,7 @@ func (s *stage) split(weights map[string]float32) {
 		}
 		return []api.ConfigEntry{e}
 	})
-	took := s.await(time.Second, "the split is in force", func() bool {
+	took := s.await(inForce, "the split is in force", func() bool {
 		for name := range protocols(s.service) {
 			shares := s.shares(name)
 			for v, weight := range weights {
