@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -40,6 +40,7 @@ type Mesh struct {
 	identity  tlsutil.Source // nil: plain text
 	configs   sync.Map       // tlsutil.ServiceID to *tls.Config
 	guards    guards
+	located   atomic.Pointer[balancer.Place] // nil until that is known
 
 	mu       sync.Mutex
 	closing  []func(context.Context) error // undone in reverse
@@ -85,9 +86,12 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 	m.directory = upstream.NewDirectory(upstream.Options{
 		Source: source, Telemetry: m.tel, Logger: m.log,
 		Follow: m.policies.follow, Forget: m.policies.forget, Provisional: m.policies.of, Caller: m.caller(),
-		Place: m.place(), Seat: m.seat(),
+		Place: m.place, Seat: m.seat(),
 	})
 	m.onClose(func(context.Context) error { m.directory.Close(); return nil })
+	if err = m.locate(); err != nil {
+		return err
+	}
 	m.policies.start()
 	m.onClose(func(context.Context) error { m.policies.close(); return nil })
 	unobserve, err := m.tel.ObserveInflight(m.inflight)
@@ -232,21 +236,6 @@ func (m *Mesh) caller() string {
 		return m.o.Service
 	}
 	return m.o.Service + "@" + host
-}
-
-func (m *Mesh) place() balancer.Place {
-	if m.o.Region == "" {
-		return balancer.Place{}
-	}
-	return balancer.Place{Datacenter: m.o.Consul.Datacenter, Region: m.o.Region, Zone: m.o.Zone}
-}
-
-// seat tells this process from all others that call the same services.
-func (m *Mesh) seat() uint64 {
-	if m.o.Replica > 0 {
-		return balancer.Seat(m.o.Replica - 1)
-	}
-	return balancer.Hash(m.caller() + "#" + strconv.Itoa(os.Getpid()))
 }
 
 func (m *Mesh) inflight(tell func(service string, n int)) {

@@ -31,7 +31,8 @@ type Options struct {
 
 	// Region and Zone say where this program runs, in the words of the instances'
 	// localities: those near by are called first, see balancer.prefer of the
-	// policy. A zone lies in a region. Default: unknown; all are equally near.
+	// policy. A zone lies in a region. Default: those of the Consul agent's
+	// locality or node meta, else unknown; then all are equally near.
 	Region, Zone string
 	// Replica is the number of this copy among all copies of the program, from 1
 	// on and kept over restarts, as a StatefulSet or an allocation index gives it.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -156,6 +157,23 @@ func (c *Cluster) Apply(p policy.Effective) {
 	depart(ch.gone)
 }
 
+// Locate says where this process is from now on.
+func (c *Cluster) Locate(p balancer.Place) {
+	c.mu.Lock()
+	if c.o.Place == p || errors.Is(c.View().Error(), ErrClosed) {
+		c.mu.Unlock()
+		return
+	}
+	c.o.Place = p
+	s := c.view.Load().Settings
+	ch := c.enroll(s, nil, nil, true)
+	ch.reweighed = true
+	tell := c.publish(s, ch)
+	c.mu.Unlock()
+	tell()
+	depart(ch.gone)
+}
+
 // Watch has changed called after each change of the view, until stop; one last
 // call may come while stop returns. changed runs in the goroutine that made the
 // change, under no lock of the cluster's.
@@ -205,9 +223,9 @@ func (c *Cluster) update(u discovery.Update) {
 	s := c.view.Load().Settings
 	touched, gone, moved := c.follow(u.Snapshot.Instances)
 	ch := c.enroll(s, touched, gone, moved)
-	tell := c.publish(s, ch)
 	first := !c.answered
 	c.answered = true
+	tell := c.publish(s, ch)
 	c.mu.Unlock()
 	if first {
 		close(c.ready)
@@ -252,6 +270,8 @@ func (c *Cluster) publish(s *Settings, ch changes) (tell func()) {
 // emptiness says why there is nobody to call, should that be so.
 func (c *Cluster) emptiness() error {
 	switch {
+	case !c.answered:
+		return discovery.ErrNotReady
 	case len(c.roster.all) > 0:
 		return discovery.ErrNoHealthyInstance
 	case c.unknown:

@@ -42,9 +42,9 @@ type Options struct {
 	Provisional func(service string) policy.Effective
 	// Caller names this program on this machine, for balancers that hash it.
 	Caller string
-	// Place is where this program runs, as far as is known; Seat says which part
-	// of a large service it calls.
-	Place balancer.Place
+	// Place tells where this program runs, as far as is known by now; nil is
+	// nowhere. Seat says which part of a large service it calls.
+	Place func() balancer.Place
 	Seat  uint64
 	// Idle is how long a service may go without a call before it is let go.
 	// Default 10 min.
@@ -57,6 +57,9 @@ var ErrClosed = cluster.ErrClosed
 // NewDirectory returns an empty directory. Close it.
 func NewDirectory(o Options) *Directory {
 	o.Idle = cmp.Or(o.Idle, 10*time.Minute)
+	if o.Place == nil {
+		o.Place = func() balancer.Place { return balancer.Place{} }
+	}
 	d := &Directory{o: o, ended: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	go d.sweep()
@@ -113,6 +116,15 @@ func (d *Directory) All() []*Upstream {
 	}
 	slices.SortFunc(all, func(a, b *Upstream) int { return cmp.Compare(a.Service, b.Service) })
 	return all
+}
+
+// Moved puts in force what [Options].Place tells now.
+func (d *Directory) Moved() {
+	for _, u := range d.All() {
+		for _, c := range u.Clusters() {
+			c.Locate(d.o.Place())
+		}
+	}
 }
 
 // Close lets all upstreams go and ends every goroutine of theirs.

@@ -194,7 +194,7 @@ func (u *Upstream) key(plan *Plan, t route.Target) string {
 // open begins to follow the instances of a target. The caller holds the lock.
 func (u *Upstream) open(t route.Target) *held {
 	c := cluster.New(u.ctx, cluster.Options{
-		Upstream: u.Service, Target: t.Target, Policy: t.Policy, Place: u.o.Place, Seat: u.o.Seat,
+		Upstream: u.Service, Target: t.Target, Policy: t.Policy, Place: u.o.Place(), Seat: u.o.Seat,
 		Source: u.o.Source, Telemetry: u.o.Telemetry, Logger: u.log,
 	})
 	return &held{Cluster: c, unwatch: c.Watch(u.changed)}

@@ -294,6 +294,7 @@ func TestLostTiersAreLeft(t *testing.T) {
 		p := to(policy.Target{Failover: []policy.Target{{Service: "backup"}, {Service: "last"}}})
 		p.Breaker = off
 		apply(t, u, p)
+		synctest.Wait() // all tiers are known
 		to := u.Plan().Match(nil).Pick()
 		attempts := func(out call.Outcome) string {
 			var went strings.Builder
