@@ -145,14 +145,24 @@ func (k *keptPolicies) watch(ctx context.Context, service string, tell func(poli
 func (k *keptPolicies) load(key string) (u policyUpdate, saved time.Time, ok bool) {
 	data, saved, ok := k.store.Get(keptPolicy, key)
 	var kept keptUpdate
-	if !ok || json.Unmarshal(data, &kept) != nil {
+	if !ok {
 		return u, saved, false
+	}
+	unread := func(err error) (policyUpdate, time.Time, bool) {
+		k.log.Warn("what was kept of the policies can not be read", "source", k.name(), "error", err)
+		return policyUpdate{}, saved, false
+	}
+	if err := json.Unmarshal(data, &kept); err != nil {
+		return unread(err)
 	}
 	u = policyUpdate{what: kept.What, layers: make(map[slot]policy.Layer), found: true}
 	for _, l := range kept.Layers {
 		s, err := policy.Decode(l.Document, l.Name)
-		if err != nil || l.Slot < 0 || l.Slot >= slots {
-			return u, saved, false
+		if err != nil {
+			return unread(err)
+		}
+		if l.Slot < 0 || l.Slot >= slots {
+			return unread(fmt.Errorf("layer %d is not known", l.Slot))
 		}
 		u.layers[l.Slot] = policy.Layer{Name: fmt.Sprintf("%s (kept since %s)", l.Name, saved.UTC().Format(time.RFC3339)), Service: s}
 	}

@@ -77,9 +77,13 @@ func (m *Mesh) consulClient() (*consul.Client, error) {
 
 // kept puts a copy on disk under each source.
 func (m *Mesh) kept(source discovery.Source, followed []policySource) (discovery.Source, []policySource, error) {
+	agent := ""
+	if m.consul != nil {
+		agent = m.consul.Address()
+	}
 	store, err := lastgood.Open(m.o.SnapshotDir, lastgood.Options{
 		Service: m.o.Service, Log: m.log,
-		Fingerprint: strings.Join([]string{keptFormat, m.o.Consul.Address, m.o.Consul.Datacenter, m.o.Consul.KVPrefix}, " "),
+		Fingerprint: strings.Join([]string{keptFormat, agent, m.o.Consul.Datacenter, m.o.Consul.KVPrefix}, " "),
 	})
 	if err != nil {
 		return nil, nil, err

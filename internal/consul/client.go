@@ -20,6 +20,7 @@ import (
 type Client struct {
 	http      *http.Client
 	base      base
+	address   string // see Address
 	auth      *api.HttpBasicAuth
 	token     string
 	tokenFile string
@@ -101,6 +102,7 @@ func (c *Client) connect(config *api.Config, instead http.RoundTripper) error {
 	if c.base, err = parseAddress(config); err != nil {
 		return err
 	}
+	c.address = config.Address[strings.LastIndexByte(config.Address, '@')+1:]
 	c.http = &http.Client{
 		Transport: instead,
 		// Consul does not redirect; whoever does must not get the token.
@@ -128,6 +130,10 @@ func (c *Client) connect(config *api.Config, instead http.RoundTripper) error {
 	c.multiplex = c.base.scheme == "https"
 	return nil
 }
+
+// Address says which agent is asked, options and environment taken together,
+// without a password that may stand in it.
+func (c *Client) Address() string { return c.address }
 
 // Close ends all watches and returns when their goroutines have ended. It may
 // be called more than once.

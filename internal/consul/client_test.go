@@ -272,3 +272,15 @@ func TestDatacenter(t *testing.T) {
 		t.Errorf("with agent:read: %q, %v", dc, err)
 	}
 }
+
+func TestAddressHasNoPassword(t *testing.T) {
+	t.Setenv("CONSUL_HTTP_ADDR", "https://me:secret@consul.example:8501/base")
+	c, err := consul.New(consul.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.Address(); got != "consul.example:8501/base" {
+		t.Errorf("got %s", got)
+	}
+}
