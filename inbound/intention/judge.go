@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -48,9 +49,9 @@ func (j *Judge) Accept(list []Intention) error {
 		j.full = len(list) > 0
 	}
 	if err != nil {
-		j.tell("intentions refused; those before stay in force", err)
+		j.tell("refused; those before stay in force", err)
 	} else {
-		j.tell("intentions that are not supported refuse all they are for", rules.Refused())
+		j.tell("those not supported refuse all they are for", rules.Refused())
 	}
 	return err
 }
@@ -62,7 +63,7 @@ func (j *Judge) tell(message string, err error) {
 		text = err.Error()
 	}
 	if text != "" && text != j.told {
-		j.log.Error(message, "service", j.o.Service, "error", err)
+		j.log.Error("intentions", "state", message, "service", j.o.Service, "error", err)
 	}
 	j.told = text
 }
@@ -117,7 +118,7 @@ func (j *Judge) take(ctx context.Context, client *consul.Client, q consul.Query,
 	if err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.tell("intentions can not be read; those before stay in force", err)
+		j.tell("they can not be read; those before stay in force", err)
 		return
 	}
 	_ = j.Accept(list) // it has told the error
@@ -132,9 +133,7 @@ func (j *Judge) hasAny() bool {
 // confirm asks the leader.
 func (j *Judge) confirm(ctx context.Context, client *consul.Client, q consul.Query) ([]Intention, error) {
 	params := url.Values{"consistent": {""}}
-	for name, values := range q.Params {
-		params[name] = values
-	}
+	maps.Copy(params, q.Params)
 	r, err := client.Get(ctx, q.Path, params)
 	if err != nil {
 		return nil, fmt.Errorf("confirm that there are no intentions any more: %w", err)

@@ -1,6 +1,7 @@
 package intention
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -85,7 +86,7 @@ func (p Paths) unescape(path string) (string, error) {
 			if i+2 >= len(path) || hex(path[i+1]) < 0 || hex(path[i+2]) < 0 {
 				return "", fmt.Errorf("%w: it has half an escape", ErrPath)
 			}
-			c = byte(hex(path[i+1])<<4 | hex(path[i+2])) //nolint:gosec // two hexadecimal digits are a byte
+			c = byte(hex(path[i+1])<<4 | hex(path[i+2]))
 			i += 2
 		}
 		switch {
@@ -116,12 +117,7 @@ func (p Paths) clean(path string) string {
 		segment, rest, more = strings.Cut(rest, "/")
 		switch {
 		case segment == "..":
-			for n := len(out) - 1; n >= 0; n-- {
-				if out[n] == '/' {
-					out = out[:n]
-					break
-				}
-			}
+			out = out[:max(bytes.LastIndexByte(out, '/'), 0)]
 		case segment == "." || segment == "" && more && p.MergeSlashes:
 		default:
 			out = append(append(out, '/'), segment...)

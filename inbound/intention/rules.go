@@ -36,7 +36,8 @@ func (o Options) Validate() error {
 		}
 	}
 	if o.Paths.EscapedSlashes > UnescapeSlashes {
-		faults = append(faults, fmt.Errorf("%s: %d: want RefuseSlashes, KeepSlashes or UnescapeSlashes", "Paths.EscapedSlashes", o.Paths.EscapedSlashes))
+		faults = append(faults, fmt.Errorf("%s: %d: want RefuseSlashes, KeepSlashes or UnescapeSlashes",
+			"Paths.EscapedSlashes", o.Paths.EscapedSlashes))
 	}
 	return errors.Join(faults...)
 }
