@@ -14,6 +14,10 @@ type Inbound struct {
 // is not the first says which it is.
 const AttemptHeader = "innermesh-attempt"
 
+// PriorityHeader is the header, over gRPC the metadata, that says how much a call
+// matters; see [Options].
+const PriorityHeader = "innermesh-priority"
+
 type inboundKey struct{}
 
 // Serving returns a context for what is done to serve a call.

@@ -22,6 +22,10 @@ type Options struct {
 	// Attempts bounds the tries of this call, the first one included. Default:
 	// the policy's. 1 means no retry.
 	Attempts int
+	// Priority says how much the call matters where some are shed (see
+	// limits.adaptive): "critical", "default", "degraded" or "background". The
+	// callee is told. Default: what the header innermesh-priority says.
+	Priority string
 	// Timeout bounds the call. Default: the policy's; a negative value leaves
 	// the call to the context's deadline alone.
 	Timeout time.Duration

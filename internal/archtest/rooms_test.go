@@ -75,7 +75,7 @@ var rooms = map[string]room{
 
 	// Floor 4: where calls go.
 	"internal/upstream": {floor: 4, may: []string{
-		"call", "discovery", "balancer", "retry", "policy", "internal/cluster", "internal/route", "internal/telemetry",
+		"call", "discovery", "balancer", "retry", "limit", "policy", "internal/cluster", "internal/route", "internal/telemetry",
 	}},
 
 	// Floor 5: the path of a call.

@@ -15,12 +15,29 @@ type limits struct {
 	terms       limitTerms
 	requests    gate
 	connections gate
+	rate        *limit.Rate  // nil is any
+	rates       *limit.Rates // by key
+	adaptive    *limit.Adaptive
 }
 
 // limitTerms are what limits are made of.
 type limitTerms struct {
-	policy.Limits
-	http1 bool // a connection carries one call at a time
+	connections, pending, concurrency policy.Limit
+	perSecond                         float64
+	burst                             int
+	wait                              policy.Duration
+	keyed                             bool
+	adaptive                          policy.Adaptive
+	http1                             bool // a connection carries one call at a time
+}
+
+func newLimitTerms(p policy.Effective) limitTerms {
+	l := p.Limits
+	return limitTerms{
+		connections: l.Connections, pending: l.Pending, concurrency: l.Concurrency,
+		perSecond: l.Rate.PerSecond, burst: l.Rate.Burst, wait: l.Rate.Wait, keyed: len(l.Rate.By) > 0,
+		adaptive: l.Adaptive, http1: p.HTTP.Protocol != policy.HTTP2,
+	}
 }
 
 // gate is a bulkhead, or one that nobody passes, or none.
@@ -30,9 +47,22 @@ type gate struct {
 }
 
 func newLimits(name string, terms limitTerms) *limits {
-	l := &limits{terms: terms, requests: newGate(name+" requests", terms.Concurrency, policy.None)}
+	l := &limits{terms: terms, requests: newGate(name+" requests", terms.concurrency, policy.None)}
 	if terms.http1 {
-		l.connections = newGate(name+" connections", terms.Connections, terms.Pending)
+		l.connections = newGate(name+" connections", terms.connections, terms.pending)
+	}
+	if terms.perSecond > 0 {
+		o := limit.RateOptions{PerSecond: terms.perSecond, Burst: max(terms.burst, 0), Wait: time.Duration(max(terms.wait, 0))}
+		if terms.keyed {
+			l.rates = limit.NewRates(name, o, 0)
+		} else {
+			l.rate = limit.NewRate(name, o)
+		}
+	}
+	if most, bounded := terms.adaptive.Max.Bound(); bounded {
+		l.adaptive = limit.NewAdaptive(name, limit.AdaptiveOptions{
+			Min: terms.adaptive.Min, Max: most, Tolerance: terms.adaptive.Tolerance, Interval: time.Duration(terms.adaptive.Interval),
+		})
 	}
 	return l
 }
@@ -60,10 +90,18 @@ const (
 )
 
 // Admission is a call that was let in.
-type Admission struct{ request, connection limit.Leave }
+type Admission struct{ request, connection, load limit.Leave }
+
+// Answered tells how the call went, as far as that says how much its callee can
+// carry: the reading of an answer is the caller's time.
+func (a *Admission) Answered(r call.Reason) {
+	a.load.Done(r)
+	a.load = limit.Leave{}
+}
 
 // Done lets others in.
-func (a Admission) Done(r call.Reason) {
+func (a *Admission) Done(r call.Reason) {
+	a.Answered(r)
 	a.request.Done(r)
 	a.connection.Done(r)
 }
@@ -71,23 +109,49 @@ func (a Admission) Done(r call.Reason) {
 // Bounded says whether calls have to be admitted at all.
 func (c *Cluster) Bounded() bool {
 	l := c.limits.Load()
-	return l.requests != (gate{}) || l.connections != (gate{})
+	return l.requests != (gate{}) || l.connections != (gate{}) || l.rate != nil || l.rates != nil || l.adaptive != nil
+}
+
+// Entry is what limits look at in a call.
+type Entry struct {
+	Protocol call.Protocol
+	Stream   bool
+	// Key is what it has its rate by.
+	Key string
+	// Priority says how much it matters.
+	Priority limit.Priority
 }
 
 // Admit lets a call in, or says that there are too many: of those that are
-// under way, and over HTTP/1.1 of connections, for which a call may wait.
-func (c *Cluster) Admit(ctx context.Context, p call.Protocol) (a Admission, err error) {
+// under way, and over HTTP/1.1 of connections, for which a call may wait. What
+// costs nothing to refuse comes first, so that no token is spent on a call that
+// is refused after all; load is looked at last, when the waiting is over.
+func (c *Cluster) Admit(ctx context.Context, e Entry) (a Admission, err error) {
 	l := c.limits.Load()
+	defer func() {
+		if err != nil {
+			a.Done(call.Rejected)
+			a = Admission{}
+		}
+	}()
 	if a.request, err = l.requests.enter(ctx); err != nil {
 		return Admission{}, err
 	}
-	if p == call.HTTP {
+	if e.Protocol == call.HTTP {
 		if a.connection, err = l.connections.enter(ctx); err != nil {
-			a.request.Done(call.Rejected)
-			return Admission{}, err
+			return a, err
 		}
 	}
-	return a, nil
+	switch {
+	case l.rate != nil:
+		_, err = l.rate.Enter(ctx)
+	case l.rates != nil:
+		_, err = l.rates.Enter(ctx, e.Key)
+	}
+	if err == nil && l.adaptive != nil && !e.Stream {
+		a.load, err = l.adaptive.Enter(ctx, e.Priority)
+	}
+	return a, err
 }
 
 func (g gate) enter(ctx context.Context) (limit.Leave, error) {
@@ -103,7 +167,7 @@ func (g gate) enter(ctx context.Context) (limit.Leave, error) {
 
 // bound puts the limits of a policy in force.
 func (c *Cluster) bound(p policy.Effective) {
-	terms := limitTerms{p.Limits, p.HTTP.Protocol != policy.HTTP2}
+	terms := newLimitTerms(p)
 	if old := c.limits.Load(); old == nil || old.terms != terms {
 		c.limits.Store(newLimits(c.Target.String(), terms))
 	}

@@ -145,7 +145,7 @@ func codeOf(e *call.Error) codes.Code {
 		switch {
 		case errors.Is(e, cluster.ErrClosed):
 			return codes.Canceled // as a closed client connection
-		case errors.Is(e, limit.ErrFull):
+		case errors.Is(e, limit.ErrFull), errors.Is(e, limit.ErrRate), errors.Is(e, limit.ErrOverloaded):
 			return codes.ResourceExhausted
 		}
 		return codes.Unavailable

@@ -17,6 +17,9 @@ import (
 // caller's, as the route changes them, and the trace.
 func (t *try) outgoing(f *outbound.Flight) context.Context {
 	ctx := changeRequest(withKey(t, f.Key), f)
+	if f.Options.Priority != "" {
+		t.trace.Set(call.PriorityHeader, f.Options.Priority)
+	}
 	if t.Number > 1 {
 		t.trace.Set(call.AttemptHeader, strconv.Itoa(t.Number))
 	}

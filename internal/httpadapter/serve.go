@@ -12,8 +12,9 @@ import (
 // headerAttempt and headerLeft are how an attempt tells which it is, and for how
 // many milliseconds its answer is waited for; the latter is Envoy's name.
 const (
-	headerAttempt = "Innermesh-Attempt"
-	headerLeft    = "X-Envoy-Expected-Rq-Timeout-Ms"
+	headerAttempt  = "Innermesh-Attempt"
+	headerLeft     = "X-Envoy-Expected-Rq-Timeout-Ms"
+	headerPriority = "Innermesh-Priority" // as call.PriorityHeader
 )
 
 // Serve has the requests that next serves keep what their callers have told: the
@@ -54,6 +55,9 @@ func number(values []string) int {
 // tell writes on what terms an attempt is made: whether it is one of several,
 // and if the policy wants it for how long it is waited for.
 func (x *exchange) tell(number int, left time.Duration) {
+	if x.Options.Priority != "" {
+		x.own()[headerPriority] = []string{x.Options.Priority}
+	}
 	if number > 1 {
 		x.own()[headerAttempt] = []string{strconv.Itoa(number)}
 	}

@@ -115,13 +115,13 @@ func (f *Flight) bounded() (context.Context, context.CancelFunc) {
 }
 
 // admit waits for a place where there are only so many.
-func (f *Flight) admit() (err error) {
+func (f *Flight) admit(r Request) (err error) {
 	if !f.to.Bounded() {
 		return nil
 	}
 	ctx, cancel := f.bounded()
 	defer cancel()
-	f.place, err = f.to.Admit(ctx, f.Protocol)
+	f.place, err = f.to.Admit(ctx, &f.Call, r)
 	return err
 }
 
@@ -357,6 +357,7 @@ func (f *Flight) answered(out call.Outcome) {
 		f.silence.Start(&f.route.Vigil, f.attempt)
 	}
 	if !f.Stream {
+		f.place.Answered(out.Reason)
 		f.record(out, f.judged)
 	}
 }

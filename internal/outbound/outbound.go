@@ -44,7 +44,7 @@ func Do[R any](ctx context.Context, d *upstream.Directory, f *Flight, x Exchange
 	if err := f.ready(); err != nil { // on the clock: waiting in line costs the call's time
 		return fail[R](f, rejected(err))
 	}
-	if err := f.admit(); err != nil { // before the attempts: a retry is no new admission
+	if err := f.admit(x); err != nil { // before the attempts: a retry is no new admission
 		return fail[R](f, rejected(err))
 	}
 	f.deposit() // before the first attempt: every call pays for the retries of all

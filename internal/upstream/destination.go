@@ -3,8 +3,10 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/innermesh/innermesh/balancer"
@@ -12,6 +14,7 @@ import (
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/route"
+	"github.com/innermesh/innermesh/limit"
 )
 
 // Destination is a leg of a route as calls go down it: a cluster, and those to
@@ -91,8 +94,32 @@ func (d *Destination) Bounded() bool { return d.tiers[0].Bounded() }
 
 // Admit lets a call in, or says that there are too many. The limits are those of
 // the leg's own target.
-func (d *Destination) Admit(ctx context.Context, p call.Protocol) (cluster.Admission, error) {
-	return d.tiers[0].Admit(ctx, p)
+func (d *Destination) Admit(ctx context.Context, c *call.Call, r route.Request) (cluster.Admission, error) {
+	e := cluster.Entry{Protocol: c.Protocol, Stream: c.Stream, Key: d.key(r)}
+	var err error
+	if e.Priority, err = limit.ParsePriority(c.Options.Priority); err != nil {
+		return cluster.Admission{}, fmt.Errorf("call.Options: %w", err)
+	}
+	if c.Options.Priority == "" {
+		said, _ := r.HeaderValue(priorityHeader)
+		e.Priority, _ = limit.ParsePriority(said) // what others say and nobody knows is no fault of the call's
+	}
+	return d.tiers[0].Admit(ctx, e)
+}
+
+// priorityHeader is [call.PriorityHeader] in its spellings.
+var priorityHeader = route.NewName(call.PriorityHeader)
+
+// key is what the call has its rate by, empty if all have the same. Its parts
+// have their lengths in it, so that no two lists of values make the same.
+func (d *Destination) key(r route.Request) string {
+	var key []byte
+	for _, name := range d.Targets[0].Policy.Limits.Rate.By {
+		value, _ := r.HeaderValue(route.NewName(name))
+		key = append(strconv.AppendInt(key, int64(len(value)), 10), ':')
+		key = append(key, value...)
+	}
+	return string(key)
 }
 
 // Pick chooses a member for an attempt. Which tier it is looked for in is drawn
