@@ -275,7 +275,7 @@ func TestDatacenter(t *testing.T) {
 
 func TestAddressHasNoPassword(t *testing.T) {
 	t.Setenv("CONSUL_HTTP_ADDR", "https://me:secret@consul.example:8501/base")
-	c, err := consul.New(consul.Options{})
+	c, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
