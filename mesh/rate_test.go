@@ -31,7 +31,7 @@ func TestRateRefuses(t *testing.T) {
 		}
 		read(t, res)
 	}
-	_, err := page(t, m, "http://web/") //nolint:bodyclose // there is none
+	_, err := page(t, m, "http://web/")
 	e, is := errors.AsType[*call.Error](err)
 	if !is || e.Reason != call.Rejected || e.Attempts != 0 || !errors.Is(err, limit.ErrRate) {
 		t.Errorf("got %v, want that the rate refused it", err)

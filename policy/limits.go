@@ -69,7 +69,8 @@ const (
 
 func (r Rate) check(c *checker) {
 	c.in("rate", func(c *checker) {
-		c.thatf(within(r.PerSecond, maxRate), "perSecond", "%v is out of range: must be above 0 and at most %d, or -1 for off", r.PerSecond, maxRate)
+		c.thatf(within(r.PerSecond, maxRate), "perSecond",
+			"%v is out of range: must be above 0 and at most %d, or -1 for off", r.PerSecond, maxRate)
 		c.thatf(r.Burst <= maxRate, "burst", "%d is out of range: must be 1 to %d, or -1 for what a second brings", r.Burst, maxRate)
 		c.thatf(len(r.By) <= maxKeyed, "by", "%d are too many: must be at most %d", len(r.By), maxKeyed)
 		for i, name := range r.By {
@@ -85,7 +86,8 @@ func (a Adaptive) check(c *checker) {
 		if most, bounded := a.Max.Bound(); bounded && a.Min > 0 {
 			c.thatf(a.Min <= most, "min", "%d is too large: must not be above %s, which is %d", a.Min, c.name("max"), most)
 		}
-		c.thatf(a.Tolerance == 0 || a.Tolerance > 0 && a.Tolerance <= 10, "tolerance", "%v is out of range: must be above 0 and at most 10", a.Tolerance)
+		c.thatf(a.Tolerance == 0 || a.Tolerance > 0 && a.Tolerance <= 10, "tolerance",
+			"%v is out of range: must be above 0 and at most 10", a.Tolerance)
 		c.thatf(a.Interval == 0 || a.Interval >= seconds(1), "interval", "%s is too short: must be at least 1s", a.Interval)
 	})
 }

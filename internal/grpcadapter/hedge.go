@@ -35,7 +35,7 @@ func (x *unary) Prepare(a *outbound.Attempt) (send func() (error, call.Outcome))
 	}
 	x.parallel[a] = p
 	ctx := p.outgoing(&x.Flight)
-	return func() (error, call.Outcome) { //nolint:revive,staticcheck // the error is the answer
+	return func() (error, call.Outcome) { //nolint:staticcheck // the error is the answer
 		err := x.invoke(ctx, x.method, x.req, p.reply, x.cc, p.opts...)
 		out, answered := p.judge(err)
 		if !answered {
