@@ -124,7 +124,7 @@ func TestRealEntries(t *testing.T) {
 		return u.Err == nil && len(s.Routes) == 2 && s.Limits.Concurrency != 0 && s.Routes[0].To[0].Connect != 0
 	})
 	s := u.Entries.Service
-	if s.Timeout.Connect != 15e8 || s.Limits != (policy.Limits{Concurrency: policy.None}) || s.Ejection.Failures != 3 || s.Ejection.Interval != 2e9 {
+	if s.Timeout.Connect != 15e8 || s.Limits.Concurrency != policy.None || s.Limits.Connections != 0 || s.Ejection.Failures != 3 || s.Ejection.Interval != 2e9 {
 		t.Errorf("service %+v", s)
 	}
 	if first := s.Routes[0]; first.Name != "/api/*" || first.To[0].Service != api || first.Timeout.Total != 3e9 || first.Retry.Attempts != 3 || first.To[0].Connect != 15e8 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -78,7 +79,7 @@ func TestWatchTellsAllLayers(t *testing.T) {
 		a.set(callerPath, "")
 		a.set(proxyPath, "")
 		told := updates()
-		if u := told[len(told)-1]; u.Entries.Service.Limits != (policy.Limits{}) || u.Defaults.Service.Retry.Budget.Ratio != 0 {
+		if u := told[len(told)-1]; !reflect.ValueOf(u.Entries.Service.Limits).IsZero() || u.Defaults.Service.Retry.Budget.Ratio != 0 {
 			t.Errorf("entries that are gone still count: %+v", u)
 		}
 	})
