@@ -1,4 +1,4 @@
-package mesh_test
+package mesh_test //nolint:testableexamples // it wants a Consul; the others run
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"github.com/innermesh/innermesh/policy"
 )
 
-//nolint:testableexamples // it wants a Consul; the others run
 func Example_layers() {
 	ctx := context.Background()
 	m, err := mesh.New(ctx, mesh.Options{

@@ -48,7 +48,7 @@ func Decode(body []byte, service string) ([]Intention, error) {
 }
 
 func (i *Intention) decode(raw json.RawMessage) error {
-	if err := json.Unmarshal(raw, i); err != nil {
+	if err := json.Unmarshal(raw, i); err != nil { //nolint:musttag // Consul spells its fields as Go does
 		return err
 	}
 	var fields map[string]json.RawMessage

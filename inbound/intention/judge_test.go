@@ -81,7 +81,7 @@ func TestConsulAgreesOnConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watcher.Close()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same cases each time
+	random := rand.New(rand.NewPCG(1, 2)) // the same cases each time
 	actions := []api.IntentionAction{api.IntentionActionAllow, api.IntentionActionDeny}
 	sources := []string{"a", "b", "c", "d", "*"}
 	write := func(name string) {
