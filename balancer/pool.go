@@ -109,7 +109,7 @@ func (p *Pool) Change(leave, join []*Member) (*Pool, error) {
 		return nil, fmt.Errorf("take out %d of %d members: %w", len(leave), len(p.members), ErrUnknownMember)
 	}
 	l := list{members: without(p.members, places, n), even: p.even}
-	if p.weights != nil {
+	if p.weights != nil && n > 0 { // nobody has no weights
 		l.weights = without(p.weights, places, n)[:n]
 	}
 	l.members = append(l.members, join...)

@@ -67,6 +67,25 @@ func TestChangeEqualsBuilding(t *testing.T) {
 	})
 }
 
+// When the last ones leave, there is nobody to pick, whatever they weighed.
+func TestChangeToNobody(t *testing.T) {
+	for _, policy := range policies {
+		members := newMembers(2)
+		members[1].SetWeight(5)
+		p, err := balancer.NewPool(balancer.Options{Policy: policy}, members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody, err := p.Change(members, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := nobody.Pick(balancer.Info{}); i != -1 {
+			t.Errorf("%s picks %d of nobody", policy, i)
+		}
+	}
+}
+
 // One of 10,000 instances must not cost an allocation for each.
 func TestChangeAllocatesLittle(t *testing.T) {
 	members := newMembers(10_001)
