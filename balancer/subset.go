@@ -70,21 +70,19 @@ type Circle struct {
 
 // NewCircle returns the circle of instances with these hashes.
 func NewCircle(ids []uint64) *Circle {
+	spots := spread(ids)
 	c := &Circle{order: make([]int, len(ids)), after: make([]uint64, len(ids))}
 	if len(ids) == 0 {
 		return c
 	}
-	for i := range c.order {
-		c.order[i] = i
-	}
-	slices.SortFunc(c.order, func(a, b int) int { return cmp.Compare(mix(ids[a]), mix(ids[b])) })
 	mean := ^uint64(0) / uint64(len(ids))
 	closest, farthest := int64(mean-mean/8), int64(mean+mean/8)
-	place := mix(ids[c.order[0]])
+	place := spots[0].hash
 	for lap := range 2 { // a second one, because the first began with a place that nobody pushed
-		for k, i := range c.order {
+		for k, s := range spots {
+			c.order[k] = s.index
 			if lap+k > 0 {
-				gap := int64(mix(ids[i]) - place) // below zero: pushed beyond its hash
+				gap := int64(s.hash - place) // below zero: pushed beyond its hash
 				place += uint64(min(max(gap, closest), farthest))
 			}
 			if k == 0 {
@@ -94,6 +92,42 @@ func NewCircle(ids []uint64) *Circle {
 		}
 	}
 	return c
+}
+
+// spot is where an instance's hash lies.
+type spot struct {
+	hash  uint64
+	index int // in the list that the circle is made of
+}
+
+// spread returns the instances in the order of their hashes. These lie evenly, so
+// that each instance's place is known to within a few, and the rest is done by
+// looking at its neighbours: the work grows with their number alone.
+func spread(ids []uint64) []spot {
+	bucket := func(hash uint64) uint64 {
+		hi, _ := bits.Mul64(hash, uint64(len(ids)))
+		return hi
+	}
+	next := make([]int, len(ids)+1)
+	for _, id := range ids {
+		next[bucket(mix(id))+1]++
+	}
+	for b := range ids {
+		next[b+1] += next[b]
+	}
+	spots := make([]spot, len(ids))
+	for i, id := range ids {
+		s := spot{mix(id), i}
+		b := bucket(s.hash)
+		spots[next[b]] = s
+		next[b]++
+	}
+	from := 0
+	for _, end := range next[:len(ids)] {
+		slices.SortFunc(spots[from:end], func(a, b spot) int { return cmp.Compare(a.hash, b.hash) })
+		from = end
+	}
+	return spots
 }
 
 // Subset returns the size instances that follow a seat.
