@@ -45,6 +45,7 @@ var rooms = map[string]room{
 	"discovery/discoverytest": {floor: 1, may: []string{"discovery"}},
 	"discovery/dns":           {floor: 1, may: []string{"discovery", "internal/lastgood"}, planned: true},
 	"discovery/file":          {floor: 1, may: []string{"discovery", "internal/lastgood"}, planned: true},
+	"health":                  {floor: 1, may: []string{"discovery"}},
 	"idempotency":             {floor: 1, may: []string{"call"}},
 	"internal/consultest":     {floor: 1, may: []string{"internal/consul"}},
 	"internal/telemetry":      {floor: 1, may: []string{"call"}},
