@@ -19,6 +19,10 @@ type Options struct {
 	// attempts and redirects. It is for receivers that know such keys; then any
 	// call is safe to repeat.
 	Keyed bool
+	// Affinity is what the call belongs to, such as a user or a session: where the
+	// policy says so, calls with the same value go to the same instance or the same
+	// version, and share a limit. It is not sent.
+	Affinity string
 	// Attempts bounds the tries of this call, the first one included. Default:
 	// the policy's. 1 means no retry.
 	Attempts int

@@ -146,7 +146,7 @@ func explainTarget(c *cluster.Cluster, share float64, p policy.Effective) Explai
 }
 
 // ofRoutes are the parts of a policy that are about routes, not instances.
-var ofRoutes = []string{"timeout", "retry", "hedge", "inject"}
+var ofRoutes = []string{"timeout", "retry", "hedge", "inject", "stick"}
 
 // said lists what is in force for a route, or for the instances of a target.
 func said(p policy.Effective, ofRoute bool) []policy.Said {

@@ -68,8 +68,8 @@ const (
 	PreferNone   = "none"
 )
 
-// Hash is one thing of a call to hash. Exactly one of header, cookie, query and
-// source must be said.
+// Hash is one thing of a call to hash. Exactly one of header, cookie, query,
+// source and affinity must be said.
 type Hash struct {
 	// Header is the name of a header, or of gRPC metadata.
 	// Default: none. Example: "x-user".
@@ -84,6 +84,10 @@ type Hash struct {
 	// calls go the same way.
 	// Default: false. Example: true.
 	Source bool `json:"source,omitzero"`
+	// Affinity hashes what the program has said that the call belongs to, see
+	// call.Options.Affinity.
+	// Default: false. Example: true.
+	Affinity bool `json:"affinity,omitzero"`
 	// CookieTTL makes up a cookie for calls that have none, which the response
 	// sets for this long. "off" makes one that ends with the session.
 	// Default: no cookie is made up. Example: "1h".
@@ -116,14 +120,19 @@ func (b Balancer) check(c *checker) {
 		c.thatf(b.SubsetAbove <= maxCount, "subsetAbove", "%d is too large: must be 1 to %d, or -1 for never", b.SubsetAbove, maxCount)
 		c.thatf(b.SubsetSize == 0 || b.SubsetSize >= 2 && b.SubsetSize <= maxSubset, "subsetSize",
 			"%d is out of range: must be 2 to %d", b.SubsetSize, maxSubset)
-		for i, h := range b.Hash {
-			c.in(element("hash", i), h.check)
-		}
+		c.hashes("hash", b.Hash)
 	})
 }
 
+func (c *checker) hashes(path string, list []Hash) {
+	c.thatf(len(list) <= maxKeyed, path, "%d are too many: must be at most %d", len(list), maxKeyed)
+	for i, h := range list {
+		c.in(element(path, i), h.check)
+	}
+}
+
 func (h Hash) check(c *checker) {
-	c.one(map[string]bool{"header": h.Header != "", "cookie": h.Cookie != "", "query": h.Query != "", "source": h.Source}, true)
+	c.one(map[string]bool{"header": h.Header != "", "cookie": h.Cookie != "", "query": h.Query != "", "source": h.Source, "affinity": h.Affinity}, true)
 	c.thatf(h.Cookie != "" || h.CookieTTL == 0, "cookieTTL", "needs the name of the cookie: say cookie too")
 	c.thatf(h.CookieTTL != 0 || h.CookiePath == "", "cookiePath", "needs cookieTTL: it is for a cookie that is made up")
 	c.thatf(h.Header == "" || headerName(h.Header), "header", "%s can not be the name of a header", quote(h.Header))

@@ -49,6 +49,7 @@ func (r Route) check(c *checker, subsets map[string]Subset) {
 	r.Retry.check(c)
 	r.Hedge.check(c)
 	checkInjections(c, r.Inject)
+	c.hashes("stick", r.Stick)
 	c.legs(r.To, subsets)
 }
 

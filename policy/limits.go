@@ -12,8 +12,27 @@ type Limits struct {
 	// Concurrency bounds the calls under way.
 	// Default: off. Example: 200.
 	Concurrency Limit    `json:"concurrency,omitzero"`
+	Bulkhead    Bulkhead `json:"bulkhead,omitzero"`
 	Rate        Rate     `json:"rate,omitzero"`
 	Adaptive    Adaptive `json:"adaptive,omitzero"`
+}
+
+// Bulkhead bounds how many calls are under way for each key, so that one of many
+// can not take what is there for all. Who finds no place may stand in line.
+type Bulkhead struct {
+	// Max is how many calls a key may have under way.
+	// Default: off. Example: 20.
+	Max Limit `json:"max,omitzero"`
+	// Queue is how many more may wait for a place.
+	// Default: none. Example: 50.
+	Queue Limit `json:"queue,omitzero"`
+	// Wait is how long a call waits for a place at most; "off" is not at all.
+	// Default: 100ms. Example: "1s".
+	Wait Duration `json:"wait,omitzero"`
+	// By lists what makes a key, as that of rate does. An empty list has one
+	// bulkhead for all.
+	// Default: []. Example: ["x-tenant"].
+	By []string `json:"by,omitzero"`
 }
 
 // Rate bounds how many calls begin in a second: a bucket that holds burst calls
@@ -33,6 +52,8 @@ type Rate struct {
 	Wait Duration `json:"wait,omitzero"`
 	// By lists headers, over gRPC metadata, whose values together make a key: each
 	// key has the rate for itself. The 10000 that were used last are remembered.
+	// ":affinity" is what call.Options.Affinity says, ":priority" how much the call
+	// matters.
 	// An empty list has one rate for all. Let it be names that this program sets
 	// itself, such as a tenant: whoever makes up keys makes up limits.
 	// Default: []. Example: ["x-tenant"].
@@ -72,11 +93,30 @@ func (r Rate) check(c *checker) {
 		c.thatf(within(r.PerSecond, maxRate), "perSecond",
 			"%v is out of range: must be above 0 and at most %d, or -1 for off", r.PerSecond, maxRate)
 		c.thatf(r.Burst <= maxRate, "burst", "%d is out of range: must be 1 to %d, or -1 for what a second brings", r.Burst, maxRate)
-		c.thatf(len(r.By) <= maxKeyed, "by", "%d are too many: must be at most %d", len(r.By), maxKeyed)
-		for i, name := range r.By {
-			c.thatf(headerName(name), element("by", i), "%s can not be the name of a header", quote(name))
-		}
+		c.by(r.By)
 	})
+}
+
+func (b Bulkhead) check(c *checker) {
+	c.in("bulkhead", func(c *checker) {
+		c.limit("max", b.Max)
+		c.limit("queue", b.Queue)
+		c.by(b.By)
+	})
+}
+
+// The keys of a limit that no header holds.
+const (
+	ByAffinity = ":affinity"
+	ByPriority = ":priority"
+)
+
+func (c *checker) by(names []string) {
+	c.thatf(len(names) <= maxKeyed, "by", "%d are too many: must be at most %d", len(names), maxKeyed)
+	for i, name := range names {
+		c.thatf(headerName(name) || name == ByAffinity || name == ByPriority, element("by", i),
+			"%s can not be the name of a header", quote(name))
+	}
 }
 
 func (a Adaptive) check(c *checker) {
@@ -97,6 +137,7 @@ func (l Limits) check(c *checker) {
 		c.limit("connections", l.Connections)
 		c.limit("pending", l.Pending)
 		c.limit("concurrency", l.Concurrency)
+		l.Bulkhead.check(c)
 		l.Rate.check(c)
 		l.Adaptive.check(c)
 	})

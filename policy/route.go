@@ -16,6 +16,9 @@ type Route struct {
 	// Default: the service itself. Example: [{"service": "stock-next"}].
 	To      []Leg   `json:"to,omitzero"`
 	Rewrite Rewrite `json:"rewrite,omitzero"`
+	// Stick says what of a call decides which share it falls to.
+	// Default: the service's. Example: [{"header": "x-user"}].
+	Stick []Hash `json:"stick,omitzero"`
 	// RequestHeaders changes what is sent, after the leg's own changes.
 	RequestHeaders Headers `json:"requestHeaders,omitzero"`
 	// ResponseHeaders changes what is received, after the leg's own changes.

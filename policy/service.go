@@ -20,6 +20,12 @@ type Service struct {
 	// replaces that of the layer below; an empty one says that there is none.
 	// Default: []. Example: [{"millionths": 25000, "status": 503, "until": "2026-11-25T18:00:00Z"}].
 	Inject []Injection `json:"inject,omitzero"`
+	// Stick says what of a call decides which share of a split it falls to: all
+	// that is found is combined, and calls with the same go the same way. Of two
+	// shares the one that grows keeps who it has. A call of which nothing is
+	// found goes by chance. The list replaces that of the layer below.
+	// Default: []. Example: [{"cookie": "session"}].
+	Stick []Hash `json:"stick,omitzero"`
 	// Subsets holds parts of the service by the names that targets can give.
 	// The whole of it replaces that of the layer below.
 	// Default: {}. Example: {"v2": {"filter": "Service.Meta.version == v2"}}.
@@ -73,12 +79,14 @@ func Default() Service {
 			MaxPercent: 10,
 		},
 		Limits: Limits{Connections: NoLimit, Pending: NoLimit, Concurrency: NoLimit,
+			Bulkhead: Bulkhead{Max: NoLimit, Queue: None, Wait: milliseconds(100), By: []string{}},
 			Rate:     Rate{PerSecond: -1, Burst: -1, Wait: Off, By: []string{}},
 			Adaptive: Adaptive{Max: NoLimit, Min: 4, Tolerance: 0.35, Interval: seconds(60)},
 		},
 		HTTP:    HTTP{Protocol: HTTP1},
 		Hedge:   Hedge{After: Off, Percentile: -1, Attempts: 2},
 		Inject:  []Injection{},
+		Stick:   []Hash{},
 		Subsets: map[string]Subset{},
 		Routes:  []Route{},
 	}

@@ -30,6 +30,7 @@ func (s Service) check(c *checker) {
 	s.HTTP.check(c)
 	s.Hedge.check(c)
 	checkInjections(c, s.Inject)
+	c.hashes("stick", s.Stick)
 	s.checkRoutes(c)
 }
 

@@ -14,6 +14,8 @@ import (
 type limits struct {
 	terms       limitTerms
 	requests    gate
+	shut        *limit.FullError // no key has a place
+	keyed       *limit.Bulkheads // nil is any
 	connections gate
 	rate        *limit.Rate  // nil is any
 	rates       *limit.Rates // by key
@@ -27,6 +29,7 @@ type limitTerms struct {
 	burst                             int
 	wait                              policy.Duration
 	keyed                             bool
+	bulkhead                          bulkheadTerms
 	adaptive                          policy.Adaptive
 	http1                             bool // a connection carries one call at a time
 }
@@ -36,8 +39,15 @@ func newLimitTerms(p policy.Effective) limitTerms {
 	return limitTerms{
 		connections: l.Connections, pending: l.Pending, concurrency: l.Concurrency,
 		perSecond: l.Rate.PerSecond, burst: l.Rate.Burst, wait: l.Rate.Wait, keyed: len(l.Rate.By) > 0,
+		bulkhead: bulkheadTerms{l.Bulkhead.Max, l.Bulkhead.Queue, l.Bulkhead.Wait},
 		adaptive: l.Adaptive, http1: p.HTTP.Protocol != policy.HTTP2,
 	}
+}
+
+// bulkheadTerms are what bulkheads of keys are made of.
+type bulkheadTerms struct {
+	most, queue policy.Limit
+	wait        policy.Duration
 }
 
 // gate is a bulkhead, or one that nobody passes, or none.
@@ -48,6 +58,11 @@ type gate struct {
 
 func newLimits(name string, terms limitTerms) *limits {
 	l := &limits{terms: terms, requests: newGate(name+" requests", terms.concurrency, policy.None)}
+	if o, bounded := terms.bulkhead.options(); bounded && o.Limit == 0 {
+		l.shut = &limit.FullError{Name: name}
+	} else if bounded {
+		l.keyed = limit.NewBulkheads(name, o, 0)
+	}
 	if terms.http1 {
 		l.connections = newGate(name+" connections", terms.connections, terms.pending)
 	}
@@ -75,13 +90,23 @@ func newGate(name string, most, queue policy.Limit) gate {
 	case n == 0:
 		return gate{shut: &limit.FullError{Name: name}}
 	}
-	o := limit.BulkheadOptions{Limit: n, Wait: forever}
-	if waiting, bounded := queue.Bound(); bounded {
-		o.Queue = waiting
-	} else {
-		o.Queue = unbounded
+	return gate{Bulkhead: limit.NewBulkhead(name, limit.BulkheadOptions{Limit: n, Queue: room(queue), Wait: forever})}
+}
+
+func (t bulkheadTerms) options() (o limit.BulkheadOptions, bounded bool) {
+	o.Limit, bounded = t.most.Bound()
+	if t.wait > 0 { // else nobody waits
+		o.Queue, o.Wait = room(t.queue), time.Duration(t.wait)
 	}
-	return gate{Bulkhead: limit.NewBulkhead(name, o)}
+	return o, bounded
+}
+
+// room is how many may stand in line.
+func room(queue policy.Limit) int {
+	if n, bounded := queue.Bound(); bounded {
+		return n
+	}
+	return unbounded
 }
 
 const (
@@ -90,7 +115,7 @@ const (
 )
 
 // Admission is a call that was let in.
-type Admission struct{ request, connection, load limit.Leave }
+type Admission struct{ request, keyed, connection, load limit.Leave }
 
 // Answered tells how the call went, as far as that says how much its callee can
 // carry: the reading of an answer is the caller's time.
@@ -103,21 +128,22 @@ func (a *Admission) Answered(r call.Reason) {
 func (a *Admission) Done(r call.Reason) {
 	a.Answered(r)
 	a.request.Done(r)
+	a.keyed.Done(r)
 	a.connection.Done(r)
 }
 
 // Bounded says whether calls have to be admitted at all.
 func (c *Cluster) Bounded() bool {
 	l := c.limits.Load()
-	return l.requests != (gate{}) || l.connections != (gate{}) || l.rate != nil || l.rates != nil || l.adaptive != nil
+	return l.requests != (gate{}) || l.shut != nil || l.keyed != nil || l.connections != (gate{}) || l.rate != nil || l.rates != nil || l.adaptive != nil
 }
 
 // Entry is what limits look at in a call.
 type Entry struct {
 	Protocol call.Protocol
 	Stream   bool
-	// Key is what it has its rate by.
-	Key string
+	// Key and RateKey are what it has its bulkhead and its rate by.
+	Key, RateKey string
 	// Priority says how much it matters.
 	Priority limit.Priority
 }
@@ -137,6 +163,14 @@ func (c *Cluster) Admit(ctx context.Context, e Entry) (a Admission, err error) {
 	if a.request, err = l.requests.enter(ctx); err != nil {
 		return Admission{}, err
 	}
+	switch {
+	case l.shut != nil:
+		return a, l.shut
+	case l.keyed != nil:
+		if a.keyed, err = l.keyed.Enter(ctx, e.Key); err != nil {
+			return a, err
+		}
+	}
 	if e.Protocol == call.HTTP {
 		if a.connection, err = l.connections.enter(ctx); err != nil {
 			return a, err
@@ -146,7 +180,7 @@ func (c *Cluster) Admit(ctx context.Context, e Entry) (a Admission, err error) {
 	case l.rate != nil:
 		_, err = l.rate.Enter(ctx)
 	case l.rates != nil:
-		_, err = l.rates.Enter(ctx, e.Key)
+		_, err = l.rates.Enter(ctx, e.RateKey)
 	}
 	if err == nil && l.adaptive != nil && !e.Stream {
 		a.load, err = l.adaptive.Enter(ctx, e.Priority)

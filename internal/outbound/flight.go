@@ -13,6 +13,7 @@ import (
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/deadline"
 	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/retry"
@@ -69,9 +70,10 @@ func (f *Flight) start(ctx context.Context, d *upstream.Directory, r Request) (e
 		}
 	}
 	f.route = plan.Match(r)
-	f.to = f.route.Pick()
+	from := route.Origin{Source: f.upstream.Caller(), Affinity: f.Options.Affinity}
+	f.to = f.route.Pick(r, from)
 	if !f.to.Hash.None() {
-		f.key, _ = f.to.Hash.Sum(r, f.upstream.Caller())
+		f.key, _ = f.to.Hash.Sum(r, from)
 	}
 	f.clock(f.route.Total)
 	f.Idempotent = f.Idempotent || f.Options.Idempotent

@@ -10,6 +10,14 @@ import (
 	"github.com/innermesh/innermesh/policy"
 )
 
+// Origin is where a request comes from, as far as hashes go by it.
+type Origin struct {
+	// Source is who calls.
+	Source string
+	// Affinity is what the program says that the call belongs to.
+	Affinity string
+}
+
 // Hash is what is hashed of a request to find its instance, ready for use.
 type Hash struct{ parts []part }
 
@@ -28,12 +36,10 @@ func (h *Hash) None() bool { return len(h.parts) == 0 }
 // Sum combines the parts as Envoy does: each turns the hash by one bit and is
 // mixed in, and a terminal one ends the list once there is a hash. ok is false if
 // nothing was found.
-//
-// source is who calls, hashed where the policy says so.
-func (h *Hash) Sum(r Request, source string) (hash uint64, ok bool) {
+func (h *Hash) Sum(r Request, from Origin) (hash uint64, ok bool) {
 	for i := range h.parts {
 		p := &h.parts[i]
-		if value, there := p.of(r, source); there {
+		if value, there := p.of(r, from); there {
 			hash = bits.RotateLeft64(hash, 1) ^ xxhash.Sum64String(value)
 			ok = true
 		}
@@ -49,14 +55,16 @@ type part struct {
 	header Name
 }
 
-func (p *part) of(r Request, source string) (value string, ok bool) {
+func (p *part) of(r Request, from Origin) (value string, ok bool) {
 	switch {
+	case p.Affinity:
+		return from.Affinity, from.Affinity != ""
 	case p.Header != "":
 		return r.HeaderValue(p.header)
 	case p.Query != "":
 		return r.QueryValue(p.Query)
 	case p.Cookie == "":
-		return source, source != ""
+		return from.Source, from.Source != ""
 	}
 	if value, ok = cookie(p.Cookie, r); ok || p.CookieTTL == 0 {
 		return value, ok

@@ -25,6 +25,8 @@ type Route struct {
 	Policy policy.Effective
 	// Injector makes trouble for the route's calls; nil makes none.
 	Injector *Injector
+	// Stick is what decides which leg a call falls to; nothing is chance.
+	Stick Hash
 	// Legs are the shares, at least one.
 	Legs []*Leg
 	// Request and Response are how headers change, after the leg's own.
@@ -47,6 +49,8 @@ type Leg struct {
 	Split bool
 	// Hash is what finds the instance of a call, where the balancer goes by it.
 	Hash Hash
+	// Key and RateKey are what the limits of the first target tell calls apart by.
+	Key, RateKey Key
 	// Request and Response are how headers change.
 	Request, Response Headers
 }
@@ -83,7 +87,7 @@ func rest(service string, p policy.Effective, number int) *Route {
 		r.Name = "default"
 	}
 	leg := &Leg{Weight: whole, Targets: []Target{{Target: policy.Target{Service: service}, Policy: p}}}
-	leg.hash()
+	leg.keys()
 	r.Legs = []*Leg{leg}
 	return r
 }
@@ -97,6 +101,7 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 		Request: newHeaders(r.RequestHeaders), Response: newHeaders(r.ResponseHeaders),
 	}
 	out.Injector = newInjector(out.Policy.Inject)
+	out.Stick = NewHash(out.Policy.Stick)
 	faults := []error{out.Policy.Validate()}
 	var err error
 	if out.match, err = newMatch(r.Match); err != nil {
@@ -118,7 +123,7 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 			f.Balancer, f.Connect = l.Balancer, l.Connect // as sidecars do: the first target's
 			leg.Targets = append(leg.Targets, resolve(cmp.Or(l.Service, service), p, fmt.Sprintf("%s.failover[%d]", path, j), f))
 		}
-		leg.hash()
+		leg.keys()
 		for _, t := range leg.Targets {
 			faults = append(faults, t.Policy.Validate())
 		}
@@ -131,8 +136,10 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 	return out, errors.Join(faults...)
 }
 
-// hash takes over what the balancer of the leg's instances goes by.
-func (l *Leg) hash() {
+// keys takes over what limits and the balancer of the leg's instances go by.
+func (l *Leg) keys() {
+	limits := l.Targets[0].Policy.Limits
+	l.Key, l.RateKey = NewKey(limits.Bulkhead.By), NewKey(limits.Rate.By)
 	if b := l.Targets[0].Policy.Balancer; b.Policy == policy.RingHash || b.Policy == policy.Maglev {
 		l.Hash = NewHash(b.Hash)
 	}
@@ -173,7 +180,7 @@ func (t *Table) Match(r Request) *Route {
 	return t.routes[last]
 }
 
-// Pick returns the leg for a number that was drawn at random.
+// Pick returns the leg for a number that was drawn at random, or hashed.
 func (r *Route) Pick(drawn uint32) *Leg {
 	if len(r.Legs) == 1 {
 		return r.Legs[0]

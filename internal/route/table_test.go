@@ -195,7 +195,7 @@ func TestHeadersRemoveThenSetThenAdd(t *testing.T) {
 func TestHash(t *testing.T) {
 	hash := func(r *request, parts ...policy.Hash) uint64 {
 		compiled := NewHash(parts)
-		h, ok := compiled.Sum(r, "10.0.0.1")
+		h, ok := compiled.Sum(r, Origin{Source: "10.0.0.1", Affinity: "session"})
 		if !ok {
 			return 0
 		}
@@ -210,8 +210,8 @@ func TestHash(t *testing.T) {
 	if hash(a, user, session) != hash(a, user) || hash(get("GET /", "Cookie: session=s"), user, session) != hash(a, session) {
 		t.Error("terminal does not end the list when, and only when, there is a hash")
 	}
-	nothing := NewHash([]policy.Hash{{Query: "q"}, user, {Source: true}})
-	if _, ok := nothing.Sum(get("GET /"), ""); ok {
+	nothing := NewHash([]policy.Hash{{Query: "q"}, user, {Source: true}, {Affinity: true}})
+	if _, ok := nothing.Sum(get("GET /"), Origin{}); ok {
 		t.Error("a hash of nothing")
 	}
 	session.CookieTTL, session.CookiePath = policy.Duration(time.Minute), "/p"
@@ -221,6 +221,9 @@ func TestHash(t *testing.T) {
 	}
 	if hash(a, session); a.made != nil {
 		t.Error("a cookie was made for one who has it")
+	}
+	if hash(get("GET /"), policy.Hash{Affinity: true}) == 0 {
+		t.Error("what the program says is not hashed")
 	}
 	if hash(get("GET /"), policy.Hash{Source: true}) == 0 {
 		t.Error("the source is not hashed")

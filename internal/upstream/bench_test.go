@@ -87,7 +87,7 @@ func BenchmarkRoute(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				now := mono.Now()
-				pick, err := u.Plan().Match(bench.path).Pick().Pick(balancer.Info{Now: now})
+				pick, err := u.Plan().Match(bench.path).Pick(bench.path, route.Origin{}).Pick(balancer.Info{Now: now})
 				if err != nil {
 					b.Fatal(err)
 				}

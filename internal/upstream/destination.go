@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/innermesh/innermesh/balancer"
@@ -95,7 +94,7 @@ func (d *Destination) Bounded() bool { return d.tiers[0].Bounded() }
 // Admit lets a call in, or says that there are too many. The limits are those of
 // the leg's own target.
 func (d *Destination) Admit(ctx context.Context, c *call.Call, r route.Request) (cluster.Admission, error) {
-	e := cluster.Entry{Protocol: c.Protocol, Stream: c.Stream, Key: d.key(r)}
+	e := cluster.Entry{Protocol: c.Protocol, Stream: c.Stream}
 	var err error
 	if e.Priority, err = limit.ParsePriority(c.Options.Priority); err != nil {
 		return cluster.Admission{}, fmt.Errorf("call.Options: %w", err)
@@ -104,23 +103,13 @@ func (d *Destination) Admit(ctx context.Context, c *call.Call, r route.Request) 
 		said, _ := r.HeaderValue(priorityHeader)
 		e.Priority, _ = limit.ParsePriority(said) // what others say and nobody knows is no fault of the call's
 	}
+	e.Key = d.Key.Of(r, c.Options.Affinity, e.Priority.String())
+	e.RateKey = d.RateKey.Of(r, c.Options.Affinity, e.Priority.String())
 	return d.tiers[0].Admit(ctx, e)
 }
 
 // priorityHeader is [call.PriorityHeader] in its spellings.
 var priorityHeader = route.NewName(call.PriorityHeader)
-
-// key is what the call has its rate by, empty if all have the same. Its parts
-// have their lengths in it, so that no two lists of values make the same.
-func (d *Destination) key(r route.Request) string {
-	var key []byte
-	for _, name := range d.Targets[0].Policy.Limits.Rate.By {
-		value, _ := r.HeaderValue(route.NewName(name))
-		key = append(strconv.AppendInt(key, int64(len(value)), 10), ':')
-		key = append(key, value...)
-	}
-	return string(key)
-}
 
 // Pick chooses a member for an attempt. Which tier it is looked for in is drawn
 // by the tiers' shares; if that one has nobody, or was of no use to the call, the

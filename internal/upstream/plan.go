@@ -54,12 +54,16 @@ func (p *Plan) Match(r route.Request) *Route {
 	return p.Routes[p.table.Match(r).Number]
 }
 
-// Pick draws a leg.
-func (r *Route) Pick() *Destination {
+// Pick draws a leg, or finds the one that a call sticks to.
+func (r *Route) Pick(q route.Request, from route.Origin) *Destination {
 	if len(r.Destinations) == 1 {
 		return r.Destinations[0]
 	}
-	return r.Destinations[r.Route.Pick(rand.Uint32()).Number]
+	drawn := rand.Uint32()
+	if hash, ok := r.Stick.Sum(q, from); ok {
+		drawn = uint32(hash >> 32)
+	}
+	return r.Destinations[r.Route.Pick(drawn).Number]
 }
 
 func newRoute(r *route.Route, budget *retry.Budget) *Route {

@@ -15,6 +15,7 @@ import (
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/policy"
 )
@@ -93,7 +94,7 @@ func went(t *testing.T, u *upstream.Upstream, calls int) map[string]int {
 	t.Helper()
 	got := make(map[string]int)
 	for range calls {
-		pick, err := u.Plan().Match(nil).Pick().Pick(balancer.Info{Now: mono.Now()})
+		pick, err := u.Plan().Match(nil).Pick(nil, route.Origin{}).Pick(balancer.Info{Now: mono.Now()})
 		if err != nil {
 			got[err.Error()]++
 			continue
@@ -178,7 +179,7 @@ func TestPlansKeepWhatTheyShare(t *testing.T) {
 		u := get(t, d, "web")
 		defer u.Watch(func() {})() // keeps it alive
 		synctest.Wait()
-		old := u.Plan().Match(nil).Pick()
+		old := u.Plan().Match(nil).Pick(nil, route.Origin{})
 		whole, budget := old.Clusters()[0], u.Plan().Match(nil).Budget
 		apply(t, u, to(policy.Target{}, policy.Target{Service: "next"}))
 		r := u.Plan().Match(nil)
@@ -192,7 +193,7 @@ func TestPlansKeepWhatTheyShare(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second)
 		apply(t, u, policy.Service{})
-		if u.Plan().Match(nil).Pick().Clusters()[0] != whole {
+		if u.Plan().Match(nil).Pick(nil, route.Origin{}).Clusters()[0] != whole {
 			t.Error("a target that was soon back has lost its state")
 		}
 		time.Sleep(2 * time.Minute)
@@ -218,7 +219,7 @@ func TestPlanWaitsForNewTargets(t *testing.T) {
 		time.Sleep(time.Second)
 		began := time.Now()
 		apply(t, u, to(policy.Target{Filter: "Service.Meta.version == 1"}))
-		if took := time.Since(began); took != 200*time.Millisecond || !u.Plan().Match(nil).Pick().IsReady() {
+		if took := time.Since(began); took != 200*time.Millisecond || !u.Plan().Match(nil).Pick(nil, route.Origin{}).IsReady() {
 			t.Errorf("in force after %v", took)
 		}
 	})
@@ -295,7 +296,7 @@ func TestLostTiersAreLeft(t *testing.T) {
 		p.Breaker = off
 		apply(t, u, p)
 		synctest.Wait() // all tiers are known
-		to := u.Plan().Match(nil).Pick()
+		to := u.Plan().Match(nil).Pick(nil, route.Origin{})
 		attempts := func(out call.Outcome) string {
 			var went strings.Builder
 			info := balancer.Info{Now: mono.Now()}
