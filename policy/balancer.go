@@ -132,7 +132,9 @@ func (c *checker) hashes(path string, list []Hash) {
 }
 
 func (h Hash) check(c *checker) {
-	c.one(map[string]bool{"header": h.Header != "", "cookie": h.Cookie != "", "query": h.Query != "", "source": h.Source, "affinity": h.Affinity}, true)
+	c.one(map[string]bool{
+		"header": h.Header != "", "cookie": h.Cookie != "", "query": h.Query != "", "source": h.Source, "affinity": h.Affinity,
+	}, true)
 	c.thatf(h.Cookie != "" || h.CookieTTL == 0, "cookieTTL", "needs the name of the cookie: say cookie too")
 	c.thatf(h.CookieTTL != 0 || h.CookiePath == "", "cookiePath", "needs cookieTTL: it is for a cookie that is made up")
 	c.thatf(h.Header == "" || headerName(h.Header), "header", "%s can not be the name of a header", quote(h.Header))

@@ -48,7 +48,8 @@ func Merge(layers ...Layer) Effective {
 // higher layers still win. Routes and subsets are left out of it.
 func (e Effective) ForRoute(i int) Effective {
 	r := e.Routes[i]
-	return e.within("routes", element("routes", i), Service{Timeout: r.Timeout, Retry: r.Retry, Hedge: r.Hedge, Inject: r.Inject, Stick: r.Stick})
+	part := Service{Timeout: r.Timeout, Retry: r.Retry, Hedge: r.Hedge, Inject: r.Inject, Stick: r.Stick}
+	return e.within("routes", element("routes", i), part)
 }
 
 // ForTarget returns what is in force for the instances of a target, in the same

@@ -135,7 +135,8 @@ func (a *Admission) Done(r call.Reason) {
 // Bounded says whether calls have to be admitted at all.
 func (c *Cluster) Bounded() bool {
 	l := c.limits.Load()
-	return l.requests != (gate{}) || l.shut != nil || l.keyed != nil || l.connections != (gate{}) || l.rate != nil || l.rates != nil || l.adaptive != nil
+	return l.requests != (gate{}) || l.connections != (gate{}) || l.shut != nil || l.keyed != nil ||
+		l.rate != nil || l.rates != nil || l.adaptive != nil
 }
 
 // Entry is what limits look at in a call.

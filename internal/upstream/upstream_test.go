@@ -14,8 +14,8 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/mono"
-	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/route"
+	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/policy"
 )
