@@ -2,6 +2,7 @@ package retry
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -81,17 +82,29 @@ func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, f
 }
 
 // Wants says whether the policy is for trying again after such an outcome, were
-// it safe and affordable. An instance that is alive and says when to come back is
-// taken at its word.
+// it safe and affordable. An instance that is alive and says when to come back,
+// being throttled or busy with this very call, is taken at its word.
 func (p *Policy) Wants(c *call.Call, out call.Outcome) bool {
 	switch r := out.Reason; {
 	case (r == call.Expired || r == call.Canceled || r == call.Rejected) && out.Sent != call.Answered:
 		return false // it was our own doing
-	case r == call.Throttled && out.RetryAfter > 0 && p.on != 0:
+	case (r == call.Throttled || occupied(c, out)) && out.RetryAfter > 0 && p.on != 0:
 		return true
 	}
 	return p.on&met(c.Protocol, out) != 0 ||
 		c.Protocol == call.HTTP && out.Sent == call.Answered && slices.Contains(p.o.Statuses, out.Status)
+}
+
+// occupied says whether the instance is busy with this very call: an earlier attempt
+// is being carried out, and whoever comes again later is told how it ended.
+func occupied(c *call.Call, out call.Outcome) bool {
+	if !c.Idempotent || out.Sent != call.Answered {
+		return false
+	}
+	if c.Protocol == call.GRPC {
+		return out.Status == 10 // ABORTED
+	}
+	return out.Status == http.StatusConflict
 }
 
 func (p *Policy) attempts(c *call.Call) int {

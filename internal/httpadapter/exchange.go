@@ -136,7 +136,7 @@ func (x *exchange) through(a *outbound.Attempt) http.RoundTripper {
 // judge says what a response tells.
 func judge(res *http.Response) call.Outcome {
 	out := call.Outcome{Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered, Status: res.StatusCode}
-	if out.Reason == call.Throttled || out.Reason == call.Unavailable {
+	if out.Reason == call.Throttled || out.Reason == call.Unavailable || out.Status == http.StatusConflict {
 		out.Ratelimited = len(res.Header["X-Envoy-Ratelimited"]) > 0
 		out.RetryAfter = patience(res.Header, out.Reason == call.Throttled || out.Ratelimited, time.Now())
 	}
