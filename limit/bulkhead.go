@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/mono"
 )
 
 // BulkheadOptions bound what is under way. The zero value is the documented
@@ -78,6 +79,9 @@ func (b *Bulkhead) Enter(ctx context.Context) (Leave, error) {
 	return b.wait(ctx)
 }
 
+// Limit returns how many calls are let in at once.
+func (b *Bulkhead) Limit() int { return b.options.Limit }
+
 // Inflight returns how many calls are under way.
 func (b *Bulkhead) Inflight() int { return int(b.taken.Load()) }
 
@@ -101,11 +105,12 @@ func (b *Bulkhead) wait(ctx context.Context) (Leave, error) {
 	if err != nil {
 		return Leave{}, err
 	}
+	began := mono.Now()
 	timer := time.NewTimer(b.options.Wait)
 	defer timer.Stop()
 	select {
 	case <-in.Value.(chan struct{}):
-		return Leave{from: b}, nil
+		return Leave{from: b, waited: mono.Now() - began}, nil
 	case <-timer.C:
 		err = &FullError{Name: b.name, Limit: b.options.Limit, Waited: b.options.Wait}
 	case <-ctx.Done():
@@ -118,7 +123,7 @@ func (b *Bulkhead) wait(ctx context.Context) (Leave, error) {
 		b.leave(Leave{}, 0, call.Canceled)
 		return Leave{}, err
 	}
-	return Leave{from: b}, nil
+	return Leave{from: b, waited: mono.Now() - began}, nil
 }
 
 // enqueue puts a call at the end of the queue.

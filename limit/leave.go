@@ -15,7 +15,12 @@ type Leave struct {
 	began      time.Duration
 	generation uint32
 	calm       bool
+	waited     time.Duration
 }
+
+// Waited is how long the call stood in line before it was let in, 0 if it had not
+// to.
+func (l Leave) Waited() time.Duration { return l.waited }
 
 type leaver interface {
 	leave(l Leave, now time.Duration, r call.Reason)

@@ -81,7 +81,7 @@ func (r *Rate) Enter(ctx context.Context) (Leave, error) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return Leave{}, nil
+		return Leave{waited: delay}, nil
 	case <-ctx.Done():
 		turn.CancelAt(instant(mono.Now()))
 		return Leave{}, fmt.Errorf("wait %v for the rate of %s: %w", delay, r.name, context.Cause(ctx))

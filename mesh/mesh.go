@@ -94,7 +94,7 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 	}
 	m.policies.start()
 	m.onClose(func(context.Context) error { m.policies.close(); return nil })
-	unobserve, err := m.tel.ObserveInflight(m.inflight)
+	unobserve, err := m.tel.ObserveState(m.stand)
 	if err != nil {
 		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
 	}
@@ -236,12 +236,6 @@ func (m *Mesh) caller() string {
 		return m.o.Service
 	}
 	return m.o.Service + "@" + host
-}
-
-func (m *Mesh) inflight(tell func(service string, n int)) {
-	for _, u := range m.directory.All() {
-		tell(u.Service, u.Inflight())
-	}
 }
 
 // ignoreClosed forgives a connection that the user has closed before.

@@ -293,6 +293,13 @@ func (p *policies) refusals(service string) []Refusal {
 	return all
 }
 
+// refusedNow returns how many documents are refused as they are.
+func (p *policies) refusedNow() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.refused)
+}
+
 // put replaces layers unless what would then be in force is invalid: a document
 // can be good by itself and still contradict another layer.
 func (p *policies) put(service string, layers map[slot]policy.Layer) error {

@@ -52,6 +52,9 @@ func (b *Budget) Withdraw(now time.Duration) bool {
 	return true
 }
 
+// Bounded says whether there is an end to the budget at all.
+func (b *Budget) Bounded() bool { return b.ratio >= 0 }
+
 // Left returns how many retries the budget would pay for now. It is 0 when the
 // budget is unbounded.
 func (b *Budget) Left(now time.Duration) float64 {

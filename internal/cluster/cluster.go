@@ -27,6 +27,7 @@ type Cluster struct {
 
 	o      Options
 	log    *slog.Logger
+	tel    *telemetry.Target
 	view   atomic.Pointer[View]
 	limits atomic.Pointer[limits]
 	ready  chan struct{}         // closed by the first snapshot
@@ -68,6 +69,7 @@ func New(ctx context.Context, o Options) *Cluster {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Cluster{
 		Target: o.Target, o: o, log: o.Logger,
+		tel:   o.Telemetry.Target(o.Upstream, o.Target.Service, o.Target.Subset),
 		ready: make(chan struct{}), closed: cancel, ended: make(chan struct{}),
 		watchers: make(map[*func()]struct{}),
 	}
@@ -304,7 +306,7 @@ func (c *Cluster) arm(m *Member, s *Settings) {
 			c.log.Info("circuit closed", "instance", m.ID)
 		case breaker.HalfOpen:
 		}
-		c.o.Telemetry.BreakerChanged(c.o.Upstream, change.To.String())
+		c.tel.BreakerChanged(change.To.String())
 	})
 	m.guard.Store(g)
 }

@@ -53,6 +53,7 @@ func (c *Cluster) ejected(e breaker.Ejection) {
 		return
 	}
 	c.floor.eject(mono.Now(), m, e.Until)
+	c.tel.Ejected(string(e.Cause))
 	c.log.Warn("instance ejected", "instance", m.ID, "cause", string(e.Cause),
 		"until", time.Now().Add(e.Until-mono.Now()).Round(time.Millisecond), "times", e.Times)
 }

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/limit"
 	"github.com/innermesh/innermesh/policy"
 )
@@ -154,8 +156,10 @@ type Entry struct {
 // costs nothing to refuse comes first, so that no token is spent on a call that
 // is refused after all; load is looked at last, when the waiting is over.
 func (c *Cluster) Admit(ctx context.Context, e Entry) (a Admission, err error) {
-	l := c.limits.Load()
+	l, began, at := c.limits.Load(), mono.Now(), Concurrency
+	var pace limit.Leave
 	defer func() {
+		c.tell(ctx, at, began, a.request.Waited()+a.keyed.Waited()+a.connection.Waited()+pace.Waited(), err)
 		if err != nil {
 			a.Done(call.Rejected)
 			a = Admission{}
@@ -164,6 +168,7 @@ func (c *Cluster) Admit(ctx context.Context, e Entry) (a Admission, err error) {
 	if a.request, err = l.requests.enter(ctx); err != nil {
 		return Admission{}, err
 	}
+	at = Keyed
 	switch {
 	case l.shut != nil:
 		return a, l.shut
@@ -173,20 +178,35 @@ func (c *Cluster) Admit(ctx context.Context, e Entry) (a Admission, err error) {
 		}
 	}
 	if e.Protocol == call.HTTP {
+		at = Connections
 		if a.connection, err = l.connections.enter(ctx); err != nil {
 			return a, err
 		}
 	}
+	at = Rate
 	switch {
 	case l.rate != nil:
-		_, err = l.rate.Enter(ctx)
+		pace, err = l.rate.Enter(ctx)
 	case l.rates != nil:
-		_, err = l.rates.Enter(ctx, e.RateKey)
+		pace, err = l.rates.Enter(ctx, e.RateKey)
 	}
 	if err == nil && l.adaptive != nil && !e.Stream {
+		at = Adaptive
 		a.load, err = l.adaptive.Enter(ctx, e.Priority)
 	}
 	return a, err
+}
+
+// tell records how a call fared that asked to be let in: for how long it stood in
+// line, or at which limit it was kept back.
+func (c *Cluster) tell(ctx context.Context, at string, began, waited time.Duration, err error) {
+	full, isFull := errors.AsType[*limit.FullError](err)
+	if waited > 0 || ctx.Err() != nil || isFull && full.Waited > 0 {
+		c.tel.Queued(ctx, mono.Now()-began)
+	}
+	if err != nil {
+		c.tel.Shed(ctx, at)
+	}
 }
 
 func (g gate) enter(ctx context.Context) (limit.Leave, error) {

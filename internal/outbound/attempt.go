@@ -19,10 +19,13 @@ type Attempt struct {
 	deadline.Context
 	// Number is 1 for the first attempt of a call.
 	Number int
+	// Kind is why it is made.
+	Kind telemetry.Attempt
 
 	pick     cluster.Pick
 	began    time.Duration
 	until    time.Duration
+	way      *telemetry.Way
 	span     telemetry.Span
 	stalled  atomic.Bool
 	trouble  *route.Trouble // made on purpose
@@ -54,7 +57,7 @@ func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
 	}
 	a.pick.Judge(now, now-a.began, told)
 	a.span.Judged(&f.Call, out)
-	f.upstream.Telemetry.Attempted(a, a.Number, out.Reason)
+	a.way.Attempted(a, f.Protocol, a.Kind, out.Reason)
 }
 
 // release gives back, once, what the attempt has taken.

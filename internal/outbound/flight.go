@@ -131,7 +131,7 @@ func (f *Flight) deposit() { f.route.Budget.Deposit(f.began) }
 
 // next picks an instance for another attempt and passes its breaker. Members
 // are looked up anew: who has come meanwhile may be chosen.
-func (f *Flight) next() (*Attempt, error) {
+func (f *Flight) next(kind telemetry.Attempt) (*Attempt, error) {
 	now := f.began
 	a := &f.first
 	if f.Attempts > 0 {
@@ -149,7 +149,7 @@ func (f *Flight) next() (*Attempt, error) {
 	f.Attempts++
 	f.Instance = pick.ID
 	f.tried = append(f.tried, pick.Load())
-	a.Number, a.pick = f.Attempts, pick
+	a.Number, a.Kind, a.pick, a.way = f.Attempts, kind, pick, f.to.Way(pick.Cluster)
 	a.Silent, a.Follower = f.Stream, !f.Stream && !f.mayStall() && f.route.Hedge == nil // else nobody waits for our own end of it
 	a.Clock = &f.route.Clock
 	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
@@ -268,12 +268,16 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 	if f.WaitForReady && errors.Is(why, retry.ErrNoTime) {
 		return left, true // who wants to wait waits to the end of its time
 	}
+	if why != nil {
+		f.way().RetryRefused(f.ctx, f.Protocol, refusal(why))
+	}
 	if why != nil && out.Err != nil {
 		out.Err = fmt.Errorf("%w (not tried again: %w)", out.Err, why)
 	}
 	if again {
 		f.note(*out)
 		f.upstream.Retried()
+		f.way().Retried(f.ctx, f.Protocol, out.Reason)
 		f.span.Retrying(&f.Call, out.Reason)
 	}
 	return wait, again
@@ -450,7 +454,7 @@ func (f *Flight) note(out call.Outcome) {
 }
 
 func (f *Flight) record(out call.Outcome, now time.Duration) {
-	f.upstream.Telemetry.Called(f.ctx, &f.Call, out, now-f.began)
+	f.way().Called(f.ctx, &f.Call, out, now-f.began)
 	f.span.Judged(&f.Call, out)
 }
 

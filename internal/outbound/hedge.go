@@ -7,6 +7,7 @@ import (
 
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/internal/telemetry"
 )
 
 // Hedger is an [Exchange] that can make several attempts at once.
@@ -101,7 +102,11 @@ func (r *race[R]) try() (R, call.Outcome) {
 
 // start begins an attempt.
 func (r *race[R]) start() (bool, error) {
-	a, err := r.f.next()
+	kind := telemetry.First
+	if r.f.Attempts > 0 {
+		kind = telemetry.Hedge
+	}
+	a, err := r.f.next(kind)
 	if err != nil {
 		return false, err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/route"
+	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
 )
 
@@ -74,7 +75,11 @@ func try[R any](f *Flight, x Exchange[R]) (R, call.Outcome) {
 	if h, is := hedged(f, x); is {
 		return newRace(f, h).try()
 	}
-	a, err := f.next()
+	kind := telemetry.First
+	if f.Attempts > 0 {
+		kind = telemetry.Retry
+	}
+	a, err := f.next(kind)
 	if err != nil {
 		var none R
 		return none, f.classify(rejected(err))

@@ -8,46 +8,70 @@ import "go.opentelemetry.io/otel/attribute"
 // scope names the instrumentation to OpenTelemetry.
 const scope = "github.com/innermesh/innermesh"
 
-// The metrics.
+// The metrics. Each has its row in the table, see metrics.go.
 const (
-	metricHTTPDuration = "http.client.request.duration"
-	metricRPCDuration  = "rpc.client.call.duration"
-	metricAttempts     = "innermesh.client.attempts"
-	metricInflight     = "innermesh.client.inflight"
-	metricBreaker      = "innermesh.breaker.changes"
-	metricConfig       = "innermesh.config.updates"
-	metricInjections   = "innermesh.client.injections"
-	metricGuarded      = "innermesh.idempotency.requests"
+	metricHTTPDuration   = "http.client.request.duration"
+	metricRPCDuration    = "rpc.client.call.duration"
+	metricAttempts       = "innermesh.client.attempts"
+	metricRetries        = "innermesh.client.retries"
+	metricRetriesRefused = "innermesh.client.retry.refusals"
+	metricBudget         = "innermesh.client.retry.budget"
+	metricInflight       = "innermesh.client.inflight"
+	metricQueueDuration  = "innermesh.client.queue.duration"
+	metricShed           = "innermesh.client.shed"
+	metricLimit          = "innermesh.client.limit.max"
+	metricLimitUsed      = "innermesh.client.limit.used"
+	metricLimitQueued    = "innermesh.client.limit.queued"
+	metricInstances      = "innermesh.client.instances"
+	metricInjections     = "innermesh.client.injections"
+	metricBreaker        = "innermesh.breaker.changes"
+	metricBreakerState   = "innermesh.breaker.instances"
+	metricEjections      = "innermesh.ejections"
+	metricConfig         = "innermesh.config.updates"
+	metricConfigAge      = "innermesh.config.age"
+	metricConfigRefused  = "innermesh.config.refused"
+	metricGuarded        = "innermesh.idempotency.requests"
 )
 
 // The attributes. Names that OpenTelemetry's conventions define keep them.
 const (
-	attrMethod     = attribute.Key("http.request.method")
-	attrStatus     = attribute.Key("http.response.status_code")
-	attrResend     = attribute.Key("http.request.resend_count")
-	attrRPCSystem  = attribute.Key("rpc.system.name")
-	attrRPCMethod  = attribute.Key("rpc.method")
-	attrRPCStatus  = attribute.Key("rpc.response.status_code")
-	attrServer     = attribute.Key("server.address")
-	attrPeer       = attribute.Key("network.peer.address")
-	attrError      = attribute.Key("error.type")
-	attrSource     = attribute.Key("innermesh.source")
-	attrService    = attribute.Key("innermesh.service")
-	attrInstance   = attribute.Key("innermesh.instance")
-	attrReason     = attribute.Key("innermesh.reason")
-	attrRetry      = attribute.Key("innermesh.retry")
-	attrState      = attribute.Key("innermesh.state")
-	attrResult     = attribute.Key("innermesh.result")
-	attrSent       = attribute.Key("innermesh.sent")
-	attrAttempts   = attribute.Key("innermesh.attempts")
-	attrNumber     = attribute.Key("innermesh.attempt")
-	attrInjected   = attribute.Key("innermesh.injected")
-	otherMethod    = "_OTHER"
-	maxSeries      = 2000 // distinct series of one service; all further ones share a last one
+	attrMethod      = attribute.Key("http.request.method")
+	attrStatus      = attribute.Key("http.response.status_code")
+	attrResend      = attribute.Key("http.request.resend_count")
+	attrRPCSystem   = attribute.Key("rpc.system.name")
+	attrRPCMethod   = attribute.Key("rpc.method")
+	attrRPCStatus   = attribute.Key("rpc.response.status_code")
+	attrServer      = attribute.Key("server.address")
+	attrPeer        = attribute.Key("network.peer.address")
+	attrError       = attribute.Key("error.type")
+	attrSource      = attribute.Key("innermesh.source")
+	attrService     = attribute.Key("innermesh.service")
+	attrInstance    = attribute.Key("innermesh.instance")
+	attrReason      = attribute.Key("innermesh.reason")
+	attrDestination = attribute.Key("innermesh.destination")
+	attrSubset      = attribute.Key("innermesh.subset")
+	attrRoute       = attribute.Key("innermesh.route")
+	attrProtocol    = attribute.Key("innermesh.protocol")
+	attrKind        = attribute.Key("innermesh.kind")
+	attrLimit       = attribute.Key("innermesh.limit")
+	attrCause       = attribute.Key("innermesh.cause")
+	attrState       = attribute.Key("innermesh.state")
+	attrResult      = attribute.Key("innermesh.result")
+	attrSent        = attribute.Key("innermesh.sent")
+	attrAttempts    = attribute.Key("innermesh.attempts")
+	attrNumber      = attribute.Key("innermesh.attempt")
+	attrInjected    = attribute.Key("innermesh.injected")
+)
+
+// The events of spans.
+const (
 	retryEventName = "retry"
 	hedgeEventName = "hedge"
 )
 
-// durationBounds are the bucket boundaries, in seconds, that the conventions
-// prescribe for HTTP, used for RPC too so that both can be laid side by side.
-var durationBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+// What comes from outside is told apart up to a bound.
+const (
+	other     = "_OTHER"
+	maxSeries = 2000 // distinct series of the calls to one service; all further ones share a few
+	maxWays   = 100  // distinct ways to one service; the same
+)

@@ -2,12 +2,9 @@ package telemetry
 
 import (
 	"context"
-	"fmt"
-	"math"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -32,14 +29,14 @@ type Telemetry struct {
 	untraced   atomic.Int64 // until then the tracer is taken to do nothing
 	propagator propagation.TextMapPropagator
 
-	httpDuration, rpcDuration metric.Float64Histogram
-	attempts                  metric.Int64Counter
-	breaker                   metric.Int64Counter
-	config                    metric.Int64Counter
-	injections                metric.Int64Counter
-	inflight                  metric.Int64ObservableUpDownCounter
-	guarded                   metric.Int64ObservableCounter
-	meter                     metric.Meter
+	meter metric.Meter
+
+	httpDuration, rpcDuration  metric.Float64Histogram
+	attempts, retries, refused metric.Int64Counter
+	injections                 metric.Int64Counter
+	queued                     metric.Float64Histogram
+	shed, breaker, ejections   metric.Int64Counter
+	config                     metric.Int64Counter
 }
 
 // New prepares the instruments. source is the name of the calling service.
@@ -59,88 +56,34 @@ func New(o Options, source string) (*Telemetry, error) {
 		propagator: o.Propagator,
 		meter:      o.MeterProvider.Meter(scope),
 	}
-	if err := t.instruments(); err != nil {
-		return nil, fmt.Errorf("make the instruments: %w", err)
+	i := newInstruments(t.meter)
+	t.httpDuration, t.rpcDuration = i.histogram(metricHTTPDuration), i.histogram(metricRPCDuration)
+	t.attempts, t.retries, t.refused = i.counter(metricAttempts), i.counter(metricRetries), i.counter(metricRetriesRefused)
+	t.injections = i.counter(metricInjections)
+	t.queued = i.histogram(metricQueueDuration)
+	t.shed, t.breaker, t.ejections = i.counter(metricShed), i.counter(metricBreaker), i.counter(metricEjections)
+	t.config = i.counter(metricConfig)
+	if i.err != nil {
+		return nil, i.err
 	}
 	return t, nil
-}
-
-func (t *Telemetry) instruments() (err error) {
-	make64 := func(into *metric.Float64Histogram, name, description string) {
-		if err == nil {
-			*into, err = t.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
-				metric.WithExplicitBucketBoundaries(durationBounds...))
-		}
-	}
-	count := func(into *metric.Int64Counter, name, unit, description string) {
-		if err == nil {
-			*into, err = t.meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
-		}
-	}
-	make64(&t.httpDuration, metricHTTPDuration, "Time from the start of an HTTP call to its answer, all attempts included.")
-	make64(&t.rpcDuration, metricRPCDuration, "Duration of a gRPC call, all attempts included.")
-	count(&t.attempts, metricAttempts, "{attempt}", "Attempts by how they ended; those after the first are retries.")
-	count(&t.breaker, metricBreaker, "{change}", "Changes of state of the instances' circuit breakers.")
-	count(&t.injections, metricInjections, "{attempt}", "Attempts that trouble was made for on purpose.")
-	count(&t.config, metricConfig, "{update}", "Policy documents that were applied or refused.")
-	if err == nil {
-		t.inflight, err = t.meter.Int64ObservableUpDownCounter(metricInflight,
-			metric.WithUnit("{attempt}"), metric.WithDescription("Attempts under way."))
-	}
-	if err == nil {
-		t.guarded, err = t.meter.Int64ObservableCounter(metricGuarded,
-			metric.WithUnit("{request}"), metric.WithDescription("Requests with an idempotency key by what became of them."))
-	}
-	return err
-}
-
-// ObserveInflight asks each time metrics are collected how many attempts are
-// under way to each service. stop ends that.
-func (t *Telemetry) ObserveInflight(each func(tell func(service string, n int))) (stop func() error, err error) {
-	reg, err := t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		each(func(service string, n int) {
-			o.ObserveInt64(t.inflight, int64(n), metric.WithAttributes(attrSource.String(t.source), attrService.String(service)))
-		})
-		return nil
-	}, t.inflight)
-	if err != nil {
-		return nil, fmt.Errorf("observe %s: %w", metricInflight, err)
-	}
-	return reg.Unregister, nil
 }
 
 // ObserveGuarded asks each time metrics are collected how many requests with an
 // idempotency key this program's servers have had, by what became of them. stop
 // ends that.
 func (t *Telemetry) ObserveGuarded(each func(tell func(result string, n uint64))) (stop func() error, err error) {
-	reg, err := t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		each(func(result string, n uint64) {
-			o.ObserveInt64(t.guarded, int64(min(n, math.MaxInt64)), metric.WithAttributes(attrSource.String(t.source), attrResult.String(result)))
-		})
-		return nil
-	}, t.guarded)
-	if err != nil {
-		return nil, fmt.Errorf("observe %s: %w", metricGuarded, err)
-	}
-	return reg.Unregister, nil
+	return t.observe(func(tell teller) {
+		each(func(result string, n uint64) { tell(metricGuarded, float64(n), attrResult.String(result)) })
+	}, metricGuarded)
 }
 
-// BreakerChanged counts that an instance's breaker has entered a state.
-func (t *Telemetry) BreakerChanged(service, state string) {
-	t.breaker.Add(context.Background(), 1, metric.WithAttributes(
-		attrSource.String(t.source), attrService.String(service), attrState.String(state)))
-}
-
-// ConfigUpdated counts a policy document for a service that was taken or not.
+// ConfigUpdated counts a policy document for a service, or for all if that is
+// "", which was taken or not.
 func (t *Telemetry) ConfigUpdated(service string, applied bool) {
 	result := "applied"
 	if !applied {
 		result = "refused"
 	}
-	t.config.Add(context.Background(), 1, metric.WithAttributes(
-		attrSource.String(t.source), attrService.String(service), attrResult.String(result)))
-}
-
-func attributeSet(kv ...attribute.KeyValue) metric.MeasurementOption {
-	return metric.WithAttributeSet(attribute.NewSet(kv...))
+	t.config.Add(context.Background(), 1, metric.WithAttributeSet(t.set(attrService.String(service), attrResult.String(result))))
 }

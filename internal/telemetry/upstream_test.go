@@ -79,39 +79,43 @@ func TestCallsAreRecordedByTheirOutcome(t *testing.T) {
 	}{
 		"answered": {
 			call.Call{Protocol: call.HTTP, Method: "GET"}, call.Outcome{Status: 200},
-			httpCall + "http.request.method=GET,http.response.status_code=200,innermesh.source=checkout,server.address=web}",
+			httpCall + "http.request.method=GET,http.response.status_code=200,innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,server.address=web}",
 		},
 		"not found": {
 			call.Call{Protocol: call.HTTP, Method: "GET"}, call.Outcome{Status: 404},
-			httpCall + "error.type=404,http.request.method=GET,http.response.status_code=404,innermesh.source=checkout,server.address=web}",
+			httpCall + "error.type=404,http.request.method=GET,http.response.status_code=404,innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,server.address=web}",
 		},
 		"no answer": {
 			call.Call{Protocol: call.HTTP, Method: "POST"}, call.Outcome{Reason: call.Reset, Sent: call.SentUnknown},
-			httpCall + "error.type=reset,http.request.method=POST,innermesh.source=checkout,server.address=web}",
+			httpCall + "error.type=reset,http.request.method=POST,innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,server.address=web}",
 		},
 		"a method of its own": {
 			call.Call{Protocol: call.HTTP, Method: "FROB"}, call.Outcome{Status: 200},
-			httpCall + "http.request.method=_OTHER,http.response.status_code=200,innermesh.source=checkout,server.address=web}",
+			httpCall + "http.request.method=_OTHER,http.response.status_code=200,innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,server.address=web}",
 		},
 		"gRPC": {
 			call.Call{Protocol: call.GRPC, Method: "/a.B/C"}, call.Outcome{},
-			rpcCall + "innermesh.source=checkout,rpc.method=a.B/C,rpc.response.status_code=OK,rpc.system.name=grpc,server.address=web}",
+			rpcCall + "innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,rpc.method=a.B/C,rpc.response.status_code=OK,rpc.system.name=grpc,server.address=web}",
 		},
 		"gRPC, an error": {
 			call.Call{Protocol: call.GRPC, Method: "/a.B/C"}, call.Outcome{Reason: call.Unavailable, Status: 14},
-			rpcCall + "error.type=UNAVAILABLE,innermesh.source=checkout,rpc.method=a.B/C,rpc.response.status_code=UNAVAILABLE,rpc.system.name=grpc,server.address=web}",
+			rpcCall + "error.type=UNAVAILABLE,innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,rpc.method=a.B/C,rpc.response.status_code=UNAVAILABLE,rpc.system.name=grpc,server.address=web}",
+		},
+		"gRPC, no answer": {
+			call.Call{Protocol: call.GRPC, Method: "/a.B/C"}, call.Outcome{Reason: call.Rejected},
+			rpcCall + "error.type=rejected,innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,rpc.method=a.B/C,rpc.system.name=grpc,server.address=web}",
 		},
 		"gRPC, a code of its own": {
 			call.Call{Protocol: call.GRPC, Method: "/a.B/C"}, call.Outcome{Status: 77},
-			rpcCall + "error.type=77,innermesh.source=checkout,rpc.method=a.B/C,rpc.response.status_code=77,rpc.system.name=grpc,server.address=web}",
+			rpcCall + "error.type=77,innermesh.destination=shop,innermesh.route=r1,innermesh.service=web,innermesh.source=checkout,innermesh.subset=v2,rpc.method=a.B/C,rpc.response.status_code=77,rpc.system.name=grpc,server.address=web}",
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			tel, collect := recorded(t, telemetry.Options{})
-			u := tel.Upstream("web")
+			w := tel.Upstream("web").Way("r1", "shop", "v2")
 			for range 2 {
-				u.Called(t.Context(), &test.c, test.out, time.Second)
+				w.Called(t.Context(), &test.c, test.out, time.Second)
 			}
 			if got := collect(); got[test.want] != 2 {
 				t.Errorf("got %v, want %s twice", got, test.want)
@@ -120,23 +124,35 @@ func TestCallsAreRecordedByTheirOutcome(t *testing.T) {
 	}
 }
 
-func TestAttemptsAreCountedByReason(t *testing.T) {
+func TestAttemptsAreCountedByReasonAndKind(t *testing.T) {
 	tel, collect := recorded(t, telemetry.Options{})
-	u := tel.Upstream("web")
+	w := tel.Upstream("web").Way("", "web", "")
 	for i, r := range call.Reasons() {
 		for range i + 1 {
-			u.Attempted(t.Context(), 1, r)
+			w.Attempted(t.Context(), call.HTTP, telemetry.First, r)
 		}
-		u.Attempted(t.Context(), 2, r)
-		u.Attempted(t.Context(), 3, r)
+		w.Attempted(t.Context(), call.GRPC, telemetry.Retry, r)
+		w.Attempted(t.Context(), call.GRPC, telemetry.Hedge, r)
+		w.Retried(t.Context(), call.HTTP, r)
 	}
+	w.RetryRefused(t.Context(), call.HTTP, telemetry.RefusedBudget)
 	got := collect()
-	for i, r := range call.Reasons() {
-		name := "innermesh.client.attempts{innermesh.reason=" + r.String() + ",innermesh.retry=%v,innermesh.service=web,innermesh.source=checkout}"
-		if first, again := got[fmt.Sprintf(name, false)], got[fmt.Sprintf(name, true)]; first != uint64(i+1) || again != 2 {
-			t.Errorf("%v: %d first attempts and %d more, want %d and 2", r, first, again, i+1)
+	want := func(n uint64, name string, labels ...string) {
+		t.Helper()
+		labels = append(labels, "innermesh.destination=web", "innermesh.service=web", "innermesh.source=checkout")
+		slices.Sort(labels)
+		if series := name + "{" + strings.Join(labels, ",") + "}"; got[series] != n {
+			t.Errorf("%s = %d, want %d", series, got[series], n)
 		}
 	}
+	for i, r := range call.Reasons() {
+		reason := "innermesh.reason=" + r.String()
+		want(uint64(i+1), "innermesh.client.attempts", "innermesh.kind=first", "innermesh.protocol=http", reason)
+		want(1, "innermesh.client.attempts", "innermesh.kind=retry", "innermesh.protocol=grpc", reason)
+		want(1, "innermesh.client.attempts", "innermesh.kind=hedge", "innermesh.protocol=grpc", reason)
+		want(1, "innermesh.client.retries", "innermesh.protocol=http", reason)
+	}
+	want(1, "innermesh.client.retry.refusals", "innermesh.protocol=http", "innermesh.reason=budget")
 }
 
 // Names that come from outside, such as gRPC methods and odd statuses, do not
@@ -146,26 +162,33 @@ func TestSeriesAreBounded(t *testing.T) {
 	u := tel.Upstream("web")
 	const calls = 5000
 	for i := range calls {
-		u.Called(t.Context(), &call.Call{Protocol: call.GRPC, Method: fmt.Sprintf("/a/%d", i)}, call.Outcome{}, 0)
+		w := u.Way(fmt.Sprint("route", i%300), "web", "")
+		w.Called(t.Context(), &call.Call{Protocol: call.GRPC, Method: fmt.Sprintf("/a/%d", i)}, call.Outcome{}, 0)
 	}
 	got := collect()
 	sum := uint64(0)
 	for _, n := range got {
 		sum += n
 	}
-	if sum != calls || len(got) > 2100 {
+	if sum != calls || len(got) > 2200 {
 		t.Errorf("%d calls in %d series, want %d in some 2000", sum, len(got), calls)
 	}
 }
 
+// With the SDK behind them: nothing on the path of a call that goes well, or is
+// retried, or is shed.
 func TestRecordingAllocatesNothing(t *testing.T) {
 	tel, _ := recorded(t, telemetry.Options{})
-	u := tel.Upstream("web")
+	w, target := tel.Upstream("web").Way("r1", "web", "v2"), tel.Target("web", "web", "v2")
 	c := &call.Call{Protocol: call.HTTP, Method: "GET"}
 	ctx := context.Background()
 	if n := testing.AllocsPerRun(100, func() {
-		u.Attempted(ctx, 1, call.OK)
-		u.Called(ctx, c, call.Outcome{Status: 200}, time.Millisecond)
+		w.Attempted(ctx, call.HTTP, telemetry.First, call.OK)
+		w.Called(ctx, c, call.Outcome{Status: 200}, time.Millisecond)
+		w.Retried(ctx, call.HTTP, call.Unavailable)
+		w.RetryRefused(ctx, call.HTTP, telemetry.RefusedBudget)
+		target.Queued(ctx, time.Millisecond)
+		target.Shed(ctx, "concurrency")
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/route"
+	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/limit"
 )
 
@@ -21,12 +22,24 @@ import (
 type Destination struct {
 	*route.Leg
 	tiers   []*cluster.Cluster
-	patient time.Duration // until when tiers are waited for that do not tell
+	ways    []*telemetry.Way // to the tiers
+	patient time.Duration    // until when tiers are waited for that do not tell
 }
 
 // Clusters returns the cluster of the leg's target and those to fail over to.
 // Read only.
 func (d *Destination) Clusters() []*cluster.Cluster { return d.tiers }
+
+// Way records the calls that go to the instances of a cluster, if that is one of
+// the leg's, else to those of the first.
+func (d *Destination) Way(c *cluster.Cluster) *telemetry.Way {
+	for i, tier := range d.tiers {
+		if tier == c {
+			return d.ways[i]
+		}
+	}
+	return d.ways[0]
+}
 
 // IsReady says whether enough is known to pick: the instances of the first tier,
 // and if there are none those of all others. Who has not told after a while is

@@ -17,6 +17,8 @@ type Plan struct {
 	Policy policy.Effective
 	// Routes are tried in order; the last one fits all.
 	Routes []*Route
+	// Since is when it was made, on the clock of mono.Now.
+	Since time.Duration
 
 	table   *route.Table
 	targets map[string]bool
@@ -64,6 +66,20 @@ func (r *Route) Pick(q route.Request, from route.Origin) *Destination {
 		drawn = uint32(hash >> 32)
 	}
 	return r.Destinations[r.Route.Pick(drawn).Number]
+}
+
+// Budget tells how many further attempts the retry budgets would pay for now, by
+// the one that has the least; bounded is false if none has an end.
+func (p *Plan) Budget(now time.Duration) (left float64, bounded bool) {
+	for _, r := range p.Routes {
+		if !r.Budget.Bounded() {
+			continue
+		}
+		if l := r.Budget.Left(now); !bounded || l < left {
+			left, bounded = l, true
+		}
+	}
+	return left, bounded
 }
 
 func newRoute(r *route.Route, budget *retry.Budget) *Route {

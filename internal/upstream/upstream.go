@@ -137,7 +137,7 @@ func (u *Upstream) Apply(p policy.Effective) error {
 // build makes the plan of a table. Budgets of the same terms are one, over all
 // plans; clusters of the same target too. There is none if the upstream is closed.
 func (u *Upstream) build(p policy.Effective, table *route.Table) (plan *Plan, fresh []*cluster.Cluster) {
-	plan = &Plan{Policy: p, table: table, targets: make(map[string]bool)}
+	plan = &Plan{Policy: p, Since: mono.Now(), table: table, targets: make(map[string]bool)}
 	budgets := make(map[policy.Budget]*retry.Budget)
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -164,6 +164,7 @@ func (u *Upstream) build(p policy.Effective, table *route.Table) (plan *Plan, fr
 				plan.targets[key] = true
 				plan.changes = append(plan.changes, func() { c.Apply(t.Policy) })
 				d.tiers = append(d.tiers, c.Cluster)
+				d.ways = append(d.ways, u.Telemetry.Way(r.Name, t.Service, t.Subset))
 			}
 			out.Destinations = append(out.Destinations, d)
 		}

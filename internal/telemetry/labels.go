@@ -1,0 +1,37 @@
+package telemetry
+
+import "go.opentelemetry.io/otel/attribute"
+
+// Label says what a label of metrics may hold.
+type Label struct {
+	Key attribute.Key
+	// Values says which there are, and what bounds their number.
+	Values string
+}
+
+// Labels returns all labels of metrics. Paths, addresses, identifiers and texts
+// of errors are never among their values.
+func Labels() []Label {
+	return []Label{
+		{attrSource, "the program that calls, [mesh.Options].Service"},
+		{attrService, "the service that is called, by its logical name"},
+		{attrDestination, "the service whose instances are called: another one where a route, a redirect or a failover leads there"},
+		{attrSubset, "the subset of the destination, if calls go to one"},
+		{attrRoute, "the route's name, or its number if it has none; not there for a service without routes. " + other + " after the 100th combination of route, destination and subset"},
+		{attrServer, "the same as `innermesh.service`, which the conventions demand under this name"},
+		{attrMethod, "the HTTP method, `" + other + "` if it is none of the known ones"},
+		{attrStatus, "the HTTP status; not there without an answer"},
+		{attrRPCSystem, "`grpc`"},
+		{attrRPCMethod, "the full gRPC method, as the program's stubs name it"},
+		{attrRPCStatus, "the gRPC status by name"},
+		{attrError, "what failed: the HTTP status from 400 on, the gRPC status but OK, or the reason where there was no answer; not there if nothing did"},
+		{attrProtocol, "`http` or `grpc`"},
+		{attrReason, "of attempts and retries: `ok` `throttled` `unavailable` `gateway` `faulty` `unreachable` `refused` `reset` `try_timeout` `expired` `canceled` `rejected`; of refused retries: `budget` `time` `unsafe` `nested` `attempts` `pushback`"},
+		{attrKind, "`first`, `retry` or `hedge`"},
+		{attrInjected, "the injection's name in the policy"},
+		{attrLimit, "`concurrency` `keyed` `connections` `rate` `adaptive`"},
+		{attrState, "of instances: `callable` `critical` `ejected` `open` (the breaker is) `unused` (not in this program's part of a large service); of breakers: `closed` `open` `half-open`; of connections: `active` `idle`"},
+		{attrCause, "the ejection's: `failures_in_row` `gateway_failures_in_row` `failure_share` `success_rate` `failed_probe`"},
+		{attrResult, "of policy documents: `applied` `refused`; of guarded requests: see [idempotency.md](idempotency.md)"},
+	}
+}
