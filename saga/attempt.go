@@ -226,7 +226,11 @@ func (x *run) limit(s *step, attempt int, undo bool) (context.Context, context.C
 	if undo {
 		d.Key = idempotency.Derive(x.r.Key, "undo "+s.name)
 	}
-	ctx := idempotency.WithKey(context.WithValue(x.ctx, doingKey{}, d), d.Key)
+	ctx := x.ctx
+	if x.c.o.Trace != nil {
+		ctx = x.c.o.Trace.Restore(ctx, x.r.Trace)
+	}
+	ctx = idempotency.WithKey(context.WithValue(ctx, doingKey{}, d), d.Key)
 	ctx = call.With(ctx, call.Options{Key: d.Key})
 	var end time.Time
 	if s.timeout > 0 {

@@ -100,6 +100,11 @@ func (c *Coordinator) start(ctx context.Context, p *plan, id string, state json.
 		ID: id, Type: p.Type, Input: hex.EncodeToString(sum[:]), Key: idempotency.NewKey(), Status: Running, State: state,
 		Created: now, Updated: now, NotBefore: now, Token: 1, Steps: make([]StepRecord, len(p.steps)),
 	}
+	if c.o.Trace != nil {
+		if r.Trace = c.o.Trace.Save(ctx); traceSize(r.Trace) > maxTrace {
+			r.Trace = nil // rather no trace than no saga
+		}
+	}
 	for i, s := range p.steps {
 		r.Steps[i] = StepRecord{Name: s.name, Status: Pending}
 	}

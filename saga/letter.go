@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -31,7 +32,8 @@ func (x *run) letter(of StepStatus) deadletter.Letter {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", x.r.Key, x.r.ID, x.r.Stuck))
 	l := deadletter.Letter{
 		ID:    "saga-" + strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:20])),
-		State: deadletter.Parked, Protocol: Protocol, Service: x.r.Name, Method: "forward", Body: x.r.State, Created: now, Error: x.r.Error,
+		State: deadletter.Parked, Protocol: Protocol, Service: x.r.Name, Method: "forward",
+		Body: x.r.State, Trace: maps.Clone(x.r.Trace), Created: now, Error: x.r.Error,
 		Labels: map[string]string{SagaLabel: x.r.ID, DefinitionLabel: x.r.Type.String()},
 	}
 	if x.r.Back {

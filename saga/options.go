@@ -24,6 +24,12 @@ type Options struct {
 	// Letters gets a letter for each saga that is stuck; every [deadletter.Sink]
 	// is one. The letter is parked. Default: none.
 	Letters Letters
+	// Trace takes the trace that a saga is started in along to its steps, whoever
+	// carries them out and however much later. With a mesh: [mesh.Mesh.Trace].
+	// Default: steps belong to no trace.
+	//
+	// [mesh.Mesh.Trace]: https://pkg.go.dev/github.com/innermesh/innermesh/mesh#Mesh.Trace
+	Trace Trace
 	// MaxRunning is how many sagas are carried out at a time. Others wait in the
 	// log. Default 64.
 	MaxRunning int
@@ -42,6 +48,14 @@ type Options struct {
 	// Logger hears of sagas that are stuck or parked, and of a log that fails.
 	// Default: slog.Default().
 	Logger *slog.Logger
+}
+
+// Trace writes a context's trace down, and makes contexts that belong to it.
+type Trace interface {
+	// Save returns the trace of ctx as words, none if it has none.
+	Save(ctx context.Context) map[string]string
+	// Restore returns ctx as a part of the trace that Save has returned.
+	Restore(ctx context.Context, saved map[string]string) context.Context
 }
 
 // Letters takes what is stuck.

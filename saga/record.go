@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -69,6 +70,9 @@ type Record struct { //nolint:recvcheck // a record printed by value must keep i
 	// Key is what the idempotency keys of its steps are derived from.
 	Key string `json:"key"`
 
+	// Trace is the trace that the saga was started in, see [Options].
+	Trace map[string]string `json:"trace,omitzero"`
+
 	Status Status `json:"status"`
 	// Back says that the saga has turned back; a stuck one may face either way.
 	Back bool `json:"back,omitzero"`
@@ -125,6 +129,7 @@ const (
 	maxID    = 200
 	maxText  = 1 << 10
 	maxState = 16 << 20
+	maxTrace = 16 << 10
 )
 
 // Validate names everything that is wrong with the record.
@@ -148,6 +153,7 @@ func (r *Record) Validate() error {
 		fault(!s.Status.valid(), fmt.Sprintf("Steps[%d].Status", i), "is %.80q: it is none", string(s.Status))
 		fault(s.Attempts < 0 || s.Undos < 0, fmt.Sprintf("Steps[%d].Attempts, Undos", i), "are %d, %d: must not be negative", s.Attempts, s.Undos)
 	}
+	fault(traceSize(r.Trace) > maxTrace, "Trace", "has %d bytes, at most %d are taken", traceSize(r.Trace), maxTrace)
 	fault(!json.Valid(r.State), "State", "is not JSON")
 	fault(len(r.State) > maxState, "State", "has %d bytes, at most %d are taken: keep a pointer to what is large", len(r.State), maxState)
 	return errors.Join(faults...)
@@ -160,6 +166,7 @@ func (r *Record) Leased(now time.Time) bool { return now.Before(r.LeasedUntil) }
 func (r *Record) Clone() Record {
 	c := *r
 	c.State = slices.Clone(r.State)
+	c.Trace = maps.Clone(r.Trace)
 	c.Steps = slices.Clone(r.Steps)
 	for i := range c.Steps {
 		c.Steps[i].Changed = slices.Clone(c.Steps[i].Changed)
@@ -171,6 +178,13 @@ func (r *Record) Clone() Record {
 // String names the saga without its state.
 func (r Record) String() string {
 	return fmt.Sprintf("saga %s (%s version %d, %s)", r.ID, r.Name, r.Version, r.Status)
+}
+
+func traceSize(trace map[string]string) (n int) {
+	for name, value := range trace {
+		n += len(name) + len(value)
+	}
+	return n
 }
 
 func checkID(id string) error {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Info is a saga as people look at it: without its Key.
+// Info is a saga as people look at it: without its Key and its Trace.
 type Info struct {
 	Record
 
@@ -102,7 +102,7 @@ func (c *Coordinator) get(ctx context.Context, id string) (Record, error) {
 }
 
 func (c *Coordinator) info(r Record) Info {
-	r.Key = ""
+	r.Key, r.Trace = "", nil
 	i := Info{Record: r}
 	if r.Status.Ended() {
 		return i

@@ -82,6 +82,7 @@ func Record(id string) saga.Record {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	return saga.Record{
 		ID: id, Type: saga.Type{Name: "order", Version: 1, Fingerprint: "f"}, Input: "digest", Key: "key of " + id,
+		Trace:  map[string]string{"traceparent": "00-1-2-01"},
 		Status: saga.Running, State: []byte(`{"item":"lamp"}`), Error: "it has not ended", Created: now, Updated: now,
 		Deadline: now.Add(time.Hour), NotBefore: now.Add(-time.Second), Token: 1,
 		Steps: []saga.StepRecord{
