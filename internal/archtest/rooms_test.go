@@ -66,6 +66,7 @@ var rooms = map[string]room{
 
 	// Floor 3: what a service is made of, and logs of sagas.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
+	"inbound/jwt": {floor: 3, may: []string{"inbound/intention", "internal/consul"}},
 	"internal/cluster": {floor: 3, may: []string{
 		"call", "discovery", "balancer", "breaker", "limit", "policy", "internal/telemetry",
 	}},
