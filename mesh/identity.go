@@ -12,16 +12,25 @@ import (
 )
 
 // Certificates returns where this program's identity comes from: the source of
-// [TLSOptions], or Consul. It is nil if calls are in plain text. Servers use it:
-//
-//	tlsutil.ServerConfig(m.Certificates(), tlsutil.AuthorizeService("checkout"), tlsutil.Options{})
+// [TLSOptions], or Consul. It is nil if everything is in plain text. [Mesh.Listen]
+// and [Mesh.ServerTLSConfig] use it.
 //
 // What comes from Consul takes a moment after [New]: [tlsutil.Ready] waits for it.
 func (m *Mesh) Certificates() tlsutil.Source { return m.identity }
 
 // openIdentity begins to follow the identity.
 func (m *Mesh) openIdentity() error {
+	if m.o.TLS.Mode == TLSOff {
+		return nil
+	}
 	m.identity = m.o.TLS.Source
+	if m.o.TLS.DevCA != nil {
+		source, err := m.o.TLS.DevCA.Source(m.o.Service)
+		if err != nil {
+			return &OptionError{Field: "TLS.DevCA", Problem: err.Error(), Err: err}
+		}
+		m.identity = source
+	}
 	if !m.o.TLS.Consul {
 		return nil
 	}
@@ -40,14 +49,12 @@ func (m *Mesh) openIdentity() error {
 
 // secure returns how connections are secured, nil if they are not.
 func (m *Mesh) secure() func(context.Context, *policy.Target) (*tls.Config, error) {
-	if m.identity == nil {
+	if m.identity == nil || m.o.TLS.PlainCalls {
 		return nil
 	}
 	return func(ctx context.Context, to *policy.Target) (*tls.Config, error) {
-		if m.o.TLS.Consul {
-			if err := m.awaitIdentity(ctx); err != nil {
-				return nil, err
-			}
+		if err := m.awaitIdentity(ctx); err != nil {
+			return nil, err
 		}
 		return m.clientConfig(to), nil
 	}
@@ -61,16 +68,26 @@ func (m *Mesh) clientConfig(to *policy.Target) *tls.Config {
 		want.Namespace, want.Partition = to.Namespace, to.Partition
 		want.Datacenter = cmp.Or(to.Datacenter, m.o.Consul.Datacenter)
 	}
-	if c, ok := m.configs.Load(want); ok {
-		return c.(*tls.Config)
+	terms := m.security.outgoing()
+	old, had := m.configs.Load(want)
+	if had && old.(*onTerms).terms.Equal(terms) {
+		return old.(*onTerms).config
 	}
 	// Sources of other CAs need not say where a service is.
 	authorize := tlsutil.AuthorizeService(to.Service)
 	if m.o.TLS.Consul {
 		authorize = tlsutil.AuthorizeTarget(want)
 	}
-	c, _ := m.configs.LoadOrStore(want, tlsutil.ClientConfig(m.identity, authorize, tlsutil.Options{}))
-	return c.(*tls.Config)
+	c := &onTerms{terms, tlsutil.ClientConfig(m.identity, authorize, tlsutil.Options{Terms: terms})}
+	m.security.watch(roleClient, c.config)
+	if !had {
+		if first, late := m.configs.LoadOrStore(want, c); late {
+			return first.(*onTerms).config
+		}
+		return c.config
+	}
+	m.configs.Store(want, c)
+	return c.config
 }
 
 // awaitIdentity waits until there is an identity for the first time. It does not

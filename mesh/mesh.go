@@ -17,7 +17,6 @@ import (
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
-	"github.com/innermesh/innermesh/health"
 	"github.com/innermesh/innermesh/internal/consul"
 	"github.com/innermesh/innermesh/internal/grpcadapter"
 	"github.com/innermesh/innermesh/internal/httpadapter"
@@ -36,11 +35,12 @@ type Mesh struct {
 	directory *upstream.Directory
 	policies  *policies
 	registrar discovery.Registrar
-	health    *health.Monitor
 	dialling  []grpc.DialOption
 	consul    *consul.Client // nil until somebody needs it
 	identity  tlsutil.Source // nil: plain text
-	configs   sync.Map       // tlsutil.ServiceID to *tls.Config
+	configs   sync.Map       // tlsutil.ServiceID to *onTerms
+	security  security
+	prior     httpadapter.Prior
 	guards    guards
 	located   atomic.Pointer[balancer.Place] // nil until that is known
 
@@ -74,7 +74,6 @@ func New(ctx context.Context, o Options) (*Mesh, error) {
 
 // build furnishes the rooms from the ground up.
 func (m *Mesh) build(ctx context.Context) (err error) {
-	m.openHealth()
 	if m.tel, err = telemetry.New(m.o.Telemetry, m.o.Service); err != nil {
 		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
 	}
@@ -83,6 +82,9 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 		return err
 	}
 	if err = m.openIdentity(); err != nil {
+		return err
+	}
+	if err = m.openSecurity(); err != nil {
 		return err
 	}
 	m.policies = newPolicies(m.o, documents, m.tel, m.log)

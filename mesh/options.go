@@ -10,7 +10,6 @@ import (
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/policy"
-	"github.com/innermesh/innermesh/tlsutil"
 )
 
 // Options configure a [Mesh]. Only Service is required; every other zero value
@@ -41,7 +40,7 @@ type Options struct {
 	// and instances have about as many.
 	Replica int
 
-	// TLS secures all calls to services of the mesh.
+	// TLS secures all calls to services of the mesh, and what [Mesh.Listen] accepts.
 	TLS TLSOptions
 
 	// Defaults is laid over the built-in policy, for all services. What Consul
@@ -80,19 +79,6 @@ type Options struct {
 // TelemetryOptions say where spans and metrics go.
 type TelemetryOptions = telemetry.Options
 
-// TLSOptions say how calls are secured.
-type TLSOptions struct {
-	// Source holds this program's identity and whom it trusts. Default: none,
-	// which means plain text unless Consul is true.
-	Source tlsutil.Source
-	// Consul takes the identity of this program's service from Consul's CA,
-	// through the agent, which needs a token with service:write on it. Servers
-	// must then be the very target of a call, its datacenter included. Calls wait
-	// for the identity as long as a connection may take; [Mesh.Certificates] has
-	// it for servers. Default: false.
-	Consul bool
-}
-
 // HTTPOptions concern the HTTP client.
 type HTTPOptions struct {
 	// RefuseOutside makes requests to hosts that are not services of the mesh
@@ -126,9 +112,7 @@ func (o Options) Validate() error {
 	if o.Discovery != nil && o.Consul != (ConsulOptions{}) && !o.TLS.Consul {
 		fault("Consul", "is set together with Discovery, which replaces it: choose one")
 	}
-	if o.TLS.Source != nil && o.TLS.Consul {
-		fault("TLS", "has both Source and Consul: choose one")
-	}
+	o.TLS.validate(fault)
 	if s, ok := o.Discovery.(interface{ Validate() error }); ok {
 		nested("Discovery", s.Validate())
 	}

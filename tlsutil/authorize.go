@@ -21,6 +21,25 @@ func AuthorizeAny() Authorizer {
 	return func(ID, ID) error { return nil }
 }
 
+// AuthorizeMesh welcomes every peer of this end's own trust domain, in any
+// datacenter; if this end is a service, services only, as Consul's sidecars do
+// before they look at intentions. It is what a server wants that judges requests
+// one by one.
+func AuthorizeMesh() Authorizer {
+	return func(peer, self ID) error {
+		if peer.TrustDomain() != self.TrustDomain() {
+			return denied(peer, "any peer of trust domain "+self.TrustDomain())
+		}
+		if _, err := self.Service(); err != nil {
+			return nil // names of another form than Consul's
+		}
+		if _, err := peer.Service(); err != nil {
+			return denied(peer, "any service of trust domain "+self.TrustDomain())
+		}
+		return nil
+	}
+}
+
 // AuthorizeID welcomes exactly this peer. It is what a client wants that knows
 // the datacenter and namespace of its target, as Consul's sidecars do.
 func AuthorizeID(id ID) Authorizer {

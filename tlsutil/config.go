@@ -20,6 +20,8 @@ type Options struct {
 	// server name (or address, if no name is set). Default: 64. Negative turns
 	// resumption off, on clients and on servers.
 	Sessions int
+	// Terms bound versions and cipher suites. Default: TLS 1.3.
+	Terms Terms
 }
 
 // Validate reports all faults with the names of their fields.
@@ -29,6 +31,9 @@ func (o Options) Validate() error {
 		if p == "" || len(p) > 255 {
 			faults = append(faults, fmt.Errorf("NextProtos[%d]: %q: must be of 1 to 255 bytes", i, p))
 		}
+	}
+	if err := o.Terms.Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("Terms.%w", err))
 	}
 	return errors.Join(faults...)
 }
@@ -90,11 +95,13 @@ func baseConfig(o Options) *tls.Config {
 	if protos == nil {
 		protos = []string{"h2", "http/1.1"}
 	}
-	return &tls.Config{
+	cfg := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             protos,
 		SessionTicketsDisabled: o.Sessions < 0,
 	}
+	o.Terms.apply(cfg)
+	return cfg
 }
 
 func certificate(src Source) (*tls.Certificate, error) {

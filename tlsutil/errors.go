@@ -27,6 +27,12 @@ var (
 	ErrNotYetValid = errors.New("the certificate is not valid yet: compare the clocks")
 	// ErrUntrusted: the chain does not lead to a root of its trust domain.
 	ErrUntrusted = errors.New("the certificate is not trusted")
+	// ErrForeignDomain: there are no roots for the peer's trust domain. It comes
+	// with ErrUntrusted.
+	ErrForeignDomain = errors.New("no roots for its trust domain")
+	// ErrTooDeep: the peer has shown more certificates than any chain needs. It
+	// comes with ErrUntrusted.
+	ErrTooDeep = errors.New("the chain is too long")
 	// ErrDenied: the peer is who it says, but not welcome here.
 	ErrDenied = errors.New("the peer is not the one that is allowed here")
 )

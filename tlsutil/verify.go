@@ -48,7 +48,7 @@ func verify(chain []*x509.Certificate, self *Identity, usage x509.ExtKeyUsage, a
 		return &PeerError{
 			Peer:     id,
 			Expected: fmt.Sprintf("a trust domain of %q", self.roots.Domains()),
-			Err:      fmt.Errorf("%w: no roots for trust domain %s", ErrUntrusted, id.TrustDomain()),
+			Err:      fmt.Errorf("%w: %w, %s", ErrUntrusted, ErrForeignDomain, id.TrustDomain()),
 		}
 	}
 	if err := verifyChain(chain, pool, usage, now); err != nil {
@@ -71,7 +71,7 @@ func verify(chain []*x509.Certificate, self *Identity, usage x509.ExtKeyUsage, a
 
 func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, now time.Time) error {
 	if len(chain) > maxChain {
-		return fmt.Errorf("%w: a chain of %d certificates, %d are allowed", ErrUntrusted, len(chain), maxChain)
+		return fmt.Errorf("%w: %w: %d certificates, %d are allowed", ErrUntrusted, ErrTooDeep, len(chain), maxChain)
 	}
 	between := x509.NewCertPool()
 	for _, cert := range chain[1:] {

@@ -48,6 +48,7 @@ var rooms = map[string]room{
 	"health":                  {floor: 1, may: []string{"discovery"}},
 	"idempotency":             {floor: 1, may: []string{"call"}},
 	"internal/consultest":     {floor: 1, may: []string{"internal/consul"}},
+	"internal/listener":       {floor: 1, may: []string{"tlsutil"}},
 	"internal/telemetry":      {floor: 1, may: []string{"call"}},
 	"limit":                   {floor: 1, quiet: true, may: []string{"call"}},
 	"retry":                   {floor: 1, quiet: true, may: []string{"call"}},
@@ -66,7 +67,6 @@ var rooms = map[string]room{
 
 	// Floor 3: what a service is made of, and logs of sagas.
 	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
-	"inbound/jwt": {floor: 3, may: []string{"inbound/intention", "internal/consul"}},
 	"internal/cluster": {floor: 3, may: []string{
 		"call", "discovery", "balancer", "breaker", "limit", "policy", "internal/telemetry",
 	}},
@@ -88,7 +88,7 @@ var rooms = map[string]room{
 
 	// Floor 6: translators.
 	"internal/grpcadapter": {floor: 6, may: []string{
-		"call", "discovery", "tlsutil", "policy", "limit", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
+		"call", "discovery", "tlsutil", "internal/listener", "policy", "limit", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
 		"deadletter", "idempotency",
 	}},
 	"internal/httpadapter": {floor: 6, may: []string{

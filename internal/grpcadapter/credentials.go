@@ -38,10 +38,7 @@ func (c *transportCredentials) ClientHandshake(ctx context.Context, _ string, ra
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, err
 	}
-	return conn, credentials.TLSInfo{
-		State:          conn.ConnectionState(),
-		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-	}, nil
+	return conn, authInfo(conn.ConnectionState()), nil
 }
 
 // ServerHandshake implements [credentials.TransportCredentials].

@@ -44,7 +44,7 @@ type Metric struct {
 // `go test ./internal/telemetry -run TestDocs -update`. The drill in mesh has to
 // make it happen.
 func Metrics() []Metric {
-	return slices.Concat(callMetrics(), targetMetrics(), configMetrics(), serverMetrics())
+	return slices.Concat(callMetrics(), targetMetrics(), configMetrics(), serverMetrics(), tlsMetrics())
 }
 
 // durationBounds are the bucket boundaries, in seconds, that the conventions
@@ -119,5 +119,17 @@ func serverMetrics() []Metric {
 	return []Metric{
 		{metricGuarded, Counter, "{request}", []attribute.Key{attrSource, attrResult},
 			"Requests with an idempotency key by what became of them.", nil},
+	}
+}
+
+// tlsMetrics are those of secured connections.
+func tlsMetrics() []Metric {
+	return []Metric{
+		{metricTLSRefusals, Counter, "{handshake}", []attribute.Key{attrSource, attrRole, attrReason},
+			"Peers that were refused in the handshake, by the end that did and the reason.", nil},
+		{metricTLSPlaintext, Counter, "{connection}", []attribute.Key{attrSource},
+			"Connections that were let in without TLS, while the mode is permissive.", nil},
+		{metricTLSExpiry, Gauge, "s", []attribute.Key{attrSource},
+			"How long this program's certificate lasts; 0 when it has expired.", nil},
 	}
 }

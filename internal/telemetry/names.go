@@ -31,6 +31,9 @@ const (
 	metricConfigAge      = "innermesh.config.age"
 	metricConfigRefused  = "innermesh.config.refused"
 	metricGuarded        = "innermesh.idempotency.requests"
+	metricTLSRefusals    = "innermesh.tls.refusals"
+	metricTLSPlaintext   = "innermesh.tls.plaintext"
+	metricTLSExpiry      = "innermesh.tls.expiry"
 )
 
 // The attributes. Names that OpenTelemetry's conventions define keep them.
@@ -48,6 +51,7 @@ const (
 	attrService     = attribute.Key("innermesh.service")
 	attrInstance    = attribute.Key("innermesh.instance")
 	attrReason      = attribute.Key("innermesh.reason")
+	attrRole        = attribute.Key("innermesh.role")
 	attrDestination = attribute.Key("innermesh.destination")
 	attrSubset      = attribute.Key("innermesh.subset")
 	attrRoute       = attribute.Key("innermesh.route")
