@@ -1,7 +1,6 @@
 package deadletter_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +19,7 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/deadletter/bolt"
+	"github.com/innermesh/innermesh/internal/crashtest"
 )
 
 // What turns the test binary into the program that is killed.
@@ -29,8 +27,6 @@ const (
 	crashStore  = "INNERMESH_DEADLETTER_CRASH"
 	crashTarget = "INNERMESH_DEADLETTER_CRASH_TARGET"
 	crashDrain  = "INNERMESH_DEADLETTER_CRASH_DRAIN"
-	// crashRounds is set by `make crash`.
-	crashRounds = "INNERMESH_CRASH_ROUNDS"
 )
 
 // TestCrash kills a program that enqueues, delivers, keeps and redrives letters,
@@ -39,32 +35,30 @@ const (
 func TestCrash(t *testing.T) {
 	town := newTown(t)
 	path := filepath.Join(t.TempDir(), "letters.db")
-	deadline := time.Now().Add(20 * time.Second)
-	if testing.Short() {
-		deadline = time.Now().Add(3 * time.Second)
-	}
-	rounds, _ := strconv.Atoi(os.Getenv(crashRounds))
 	acked := map[string]string{}
 	killed, total := 0, 0
-	for ; killed < rounds || rounds == 0 && time.Now().Before(deadline); killed++ {
-		c := startChild(t, path, town.srv.URL, false)
+	start := func(drain bool) *crashtest.Child {
+		return crashtest.Start(t, crashStore+"="+path, crashTarget+"="+town.srv.URL, fmt.Sprintf("%s=%t", crashDrain, drain))
+	}
+	for range crashtest.Rounds(t, 20*time.Second) {
+		c := start(false)
 		if rand.IntN(4) > 0 { // else: perhaps in the middle of its start
-			c.firstAck(t)
+			c.First(t)
 		}
-		wait(t, time.Duration(rand.Int64N(int64(60*time.Millisecond))))
-		c.kill()
-		total += c.collect(t, acked)
+		crashtest.Pause(t, 60*time.Millisecond)
+		total += note(acked, c.Kill())
 		town.verify(t, path, acked)
-		if t.Failed() {
-			t.Fatalf("in round %d, after %d letters", killed, total)
-		}
+		killed++
+	}
+	if t.Failed() {
+		t.Fatalf("in round %d, after %d letters", killed, total)
 	}
 	town.kind.Store(true)
-	c := startChild(t, path, town.srv.URL, true)
-	c.collect(t, acked)
-	if err := c.cmd.Wait(); err != nil {
+	said, err := start(true).Wait()
+	if err != nil {
 		t.Errorf("the last one, which nobody has killed: %v", err)
 	}
+	note(acked, said)
 	if left := town.verify(t, path, acked); left[deadletter.Queued]+left[deadletter.Waiting] > 0 {
 		t.Errorf("letters are left although everything works: %v", left)
 	}
@@ -169,84 +163,20 @@ func (w *town) verify(t *testing.T, path string, acked map[string]string) map[de
 	return left
 }
 
-// child is the program, in another process.
-type child struct {
-	cmd   *exec.Cmd
-	in    io.Closer
-	lines *bufio.Scanner
-	acks  []string
-}
-
-func startChild(t *testing.T, path, target string, drain bool) *child {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), crashStore+"="+path, crashTarget+"="+target, fmt.Sprintf("%s=%t", crashDrain, drain))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe() // closed when this process ends, which ends the child
-	if err != nil {
-		t.Fatal(err)
+// note remembers what was acknowledged, and counts it.
+func note(acked map[string]string, said []string) int {
+	for _, line := range said {
+		id, key, _ := strings.Cut(line, " ")
+		acked[id] = key
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return &child{cmd: cmd, in: in, lines: bufio.NewScanner(out)}
-}
-
-func (c *child) firstAck(t *testing.T) {
-	t.Helper()
-	if !c.lines.Scan() {
-		t.Fatalf("the child has ended by itself: %v", c.cmd.Wait())
-	}
-	c.acks = append(c.acks, c.lines.Text())
-}
-
-func (c *child) kill() { _ = c.cmd.Process.Kill() }
-
-// collect reads what was acknowledged until the child is gone, and counts. A line that was
-// cut by its end was not seen by anybody.
-func (c *child) collect(t *testing.T, acked map[string]string) (n int) {
-	t.Helper()
-	for c.lines.Scan() {
-		c.acks = append(c.acks, c.lines.Text())
-	}
-	_ = c.in.Close()
-	for _, line := range c.acks {
-		if id, key, ok := strings.Cut(strings.TrimSuffix(line, "."), " "); ok && strings.HasSuffix(line, ".") {
-			acked[id] = key
-			n++
-		}
-	}
-	if c.cmd.Env[len(c.cmd.Env)-1] == crashDrain+"=false" {
-		_ = c.cmd.Wait() // it was killed
-	}
-	return n
-}
-
-func wait(t *testing.T, d time.Duration) {
-	t.Helper()
-	select {
-	case <-time.After(d):
-	case <-t.Context().Done():
-	}
+	return len(said)
 }
 
 // crashChild is the program: it never ends by itself, unless it is to drain.
 func crashChild(path string) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3) // the parent is gone
-	}()
-	if err := live(ctx, path, os.Getenv(crashTarget), os.Getenv(crashDrain) == "true"); err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
-		return 1
-	}
-	return 0
+	return crashtest.Program(func() error {
+		return live(context.Background(), path, os.Getenv(crashTarget), os.Getenv(crashDrain) == "true")
+	})
 }
 
 func live(ctx context.Context, path, target string, drain bool) error {

@@ -1,28 +1,24 @@
 package saga_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/innermesh/innermesh/idempotency"
+	"github.com/innermesh/innermesh/internal/crashtest"
 	"github.com/innermesh/innermesh/saga"
 	"github.com/innermesh/innermesh/saga/bolt"
 )
@@ -32,8 +28,6 @@ const (
 	crashLog    = "INNERMESH_SAGA_CRASH"
 	crashTarget = "INNERMESH_SAGA_CRASH_TARGET"
 	crashDrain  = "INNERMESH_SAGA_CRASH_DRAIN"
-	// crashRounds is set by `make crash`.
-	crashRounds = "INNERMESH_CRASH_ROUNDS"
 )
 
 // TestCrash kills a program that carries sagas out, again and again, at random
@@ -43,35 +37,29 @@ const (
 func TestCrash(t *testing.T) {
 	w := newTown(t)
 	path := filepath.Join(t.TempDir(), "sagas")
-	deadline := time.Now().Add(15 * time.Second)
-	if testing.Short() {
-		deadline = time.Now().Add(3 * time.Second)
-	}
-	rounds, _ := strconv.Atoi(os.Getenv(crashRounds))
 	started := map[string]bool{}
 	killed, total, ended := 0, 0, map[saga.Status]int{}
-	for ; killed < rounds || rounds == 0 && time.Now().Before(deadline); killed++ {
-		c := startChild(t, path, w.srv.URL, false)
+	start := func(drain bool) *crashtest.Child {
+		return crashtest.Start(t, crashLog+"="+path, crashTarget+"="+w.srv.URL, fmt.Sprintf("%s=%t", crashDrain, drain))
+	}
+	for range crashtest.Rounds(t, 15*time.Second) {
+		c := start(false)
 		if rand.IntN(4) > 0 { // else: perhaps in the middle of its start
-			c.first(t)
+			c.First(t)
 		}
-		pause := time.NewTimer(time.Duration(rand.Int64N(int64(80 * time.Millisecond))))
-		select {
-		case <-pause.C:
-		case <-t.Context().Done():
+		crashtest.Pause(t, 80*time.Millisecond)
+		for _, id := range c.Kill() {
+			started[id] = true
+			total++
 		}
-		_ = c.cmd.Process.Kill()
-		total += c.collect(started)
-		_ = c.cmd.Wait() // it was killed
 		w.verify(t, path, started, ended)
-		if t.Failed() {
-			t.Fatalf("in round %d, after %d sagas", killed, total)
-		}
+		killed++
+	}
+	if t.Failed() {
+		t.Fatalf("in round %d, after %d sagas", killed, total)
 	}
 	w.kind.Store(true)
-	c := startChild(t, path, w.srv.URL, true)
-	total += c.collect(started)
-	if err := c.cmd.Wait(); err != nil {
+	if _, err := start(true).Wait(); err != nil {
 		t.Errorf("the last one, which nobody has killed: %v", err)
 	}
 	w.verify(t, path, started, ended)
@@ -206,69 +194,9 @@ func (w *town) verify(t *testing.T, path string, started map[string]bool, ended 
 	}
 }
 
-// child is the program, in another process.
-type child struct {
-	cmd   *exec.Cmd
-	in    io.Closer
-	lines *bufio.Scanner
-	said  []string
-}
-
-func startChild(t *testing.T, path, target string, drain bool) *child {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), crashLog+"="+path, crashTarget+"="+target, fmt.Sprintf("%s=%t", crashDrain, drain))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe() // closed when this process ends, which ends the child
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return &child{cmd: cmd, in: in, lines: bufio.NewScanner(out)}
-}
-
-// first waits until the child has started a saga.
-func (c *child) first(t *testing.T) {
-	t.Helper()
-	if !c.lines.Scan() {
-		t.Fatalf("the child has ended by itself: %v", c.cmd.Wait())
-	}
-	c.said = append(c.said, c.lines.Text())
-}
-
-// collect reads which sagas were started until the child is gone, and counts
-// them. A line that was cut short was said to nobody.
-func (c *child) collect(started map[string]bool) (n int) {
-	for c.lines.Scan() {
-		c.said = append(c.said, c.lines.Text())
-	}
-	_ = c.in.Close()
-	for _, line := range c.said {
-		if id, whole := strings.CutSuffix(line, "."); whole {
-			started[id] = true
-			n++
-		}
-	}
-	return n
-}
-
 // crashChild is the program: it never ends by itself, unless it is to drain.
 func crashChild(path string) int {
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3) // the parent is gone
-	}()
-	if err := live(context.Background(), path); err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
-		return 1
-	}
-	return 0
+	return crashtest.Program(func() error { return live(context.Background(), path) })
 }
 
 func live(ctx context.Context, path string) error {

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,14 +20,11 @@ import (
 
 	"github.com/innermesh/innermesh/idempotency"
 	"github.com/innermesh/innermesh/idempotency/bolt"
+	"github.com/innermesh/innermesh/internal/crashtest"
 )
 
-const (
-	// crashDir makes the test binary the program that TestCrash kills.
-	crashDir = "INNERMESH_IDEMPOTENCY_CRASH"
-	// crashRounds is set by `make crash`.
-	crashRounds = "INNERMESH_CRASH_ROUNDS"
-)
+// crashDir makes the test binary the program that TestCrash kills.
+const crashDir = "INNERMESH_IDEMPOTENCY_CRASH"
 
 // The two ways in which a server may treat an operation whose outcome a crash
 // has swallowed.
@@ -46,11 +42,6 @@ func TestCrash(t *testing.T) {
 		crashChild(dir)
 		return
 	}
-	rounds, _ := strconv.Atoi(os.Getenv(crashRounds))
-	deadline := time.Now().Add(10 * time.Second)
-	if testing.Short() {
-		deadline = time.Now().Add(3 * time.Second)
-	}
 	dir, err := os.MkdirTemp("", "idem") //nolint:usetesting // a socket's name must be short, on every system
 	check(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -65,13 +56,11 @@ func TestCrash(t *testing.T) {
 		wg.Go(func() { all[i].shop(stop) })
 	}
 	killed := 0
-	for ; killed < rounds || rounds == 0 && time.Now().Before(deadline); killed++ {
-		if t.Failed() {
-			break
-		}
+	for range crashtest.Rounds(t, 10*time.Second) {
 		end := serveUntilKilled(t, dir)
-		pass(time.Duration(rand.IntN(40)) * time.Millisecond)
+		crashtest.Pause(t, 40*time.Millisecond)
 		end()
+		killed++
 	}
 	close(stop) // everyone ends the call at hand
 	end := serveUntilKilled(t, dir)

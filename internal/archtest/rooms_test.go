@@ -25,17 +25,18 @@ const (
 // rooms is the plan of the house.
 var rooms = map[string]room{
 	// Ground: words and mechanisms.
-	".":                 {},
-	"call":              {quiet: true},
-	"discovery":         {},
-	"tlsutil":           {},
-	"internal/admin":    {planned: true},
-	"internal/archtest": {},
-	"internal/consul":   {},
-	"internal/deadline": {open: true, quiet: true},
-	"internal/lastgood": {},
-	"internal/mono":     {open: true, quiet: true},
-	"internal/window":   {open: true, quiet: true},
+	".":                  {},
+	"call":               {quiet: true},
+	"discovery":          {},
+	"tlsutil":            {},
+	"internal/admin":     {planned: true},
+	"internal/archtest":  {},
+	"internal/consul":    {},
+	"internal/crashtest": {}, // for tests only
+	"internal/deadline":  {open: true, quiet: true},
+	"internal/lastgood":  {},
+	"internal/mono":      {open: true, quiet: true},
+	"internal/window":    {open: true, quiet: true},
 
 	// Floor 1: one mechanism each.
 	"balancer":                {floor: 1, quiet: true, may: []string{"call", "discovery"}},
@@ -66,7 +67,8 @@ var rooms = map[string]room{
 	"saga":                        {floor: 2, may: []string{"call", "deadletter", "idempotency"}},
 
 	// Floor 3: what a service is made of, and logs of sagas.
-	"inbound": {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
+	"inbound":     {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
+	"inbound/jwt": {floor: 3, may: []string{"inbound/intention", "internal/consul"}},
 	"internal/cluster": {floor: 3, may: []string{
 		"call", "discovery", "balancer", "breaker", "limit", "policy", "internal/telemetry",
 	}},

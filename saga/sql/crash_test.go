@@ -5,26 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/innermesh/innermesh/idempotency"
+	"github.com/innermesh/innermesh/internal/crashtest"
 	"github.com/innermesh/innermesh/saga"
 	sagasql "github.com/innermesh/innermesh/saga/sql"
 )
 
 // What turns the test binary into a program that is killed.
-const (
-	crashDSN = "INNERMESH_SAGA_SQL_CRASH"
-	// crashRounds is set by `make crash`.
-	crashRounds = "INNERMESH_CRASH_ROUNDS"
-)
+const crashDSN = "INNERMESH_SAGA_SQL_CRASH"
 
 const machines = 2
 
@@ -42,28 +36,21 @@ func TestCrash(t *testing.T) {
 	}
 	exec1(t, db, `CREATE TABLE effects (key text PRIMARY KEY, saga text, step text)`)
 	exec1(t, db, `CREATE TABLE owners (saga text, step text, token bigint)`)
-	deadline := time.Now().Add(8 * time.Second)
-	if testing.Short() {
-		deadline = time.Now().Add(2 * time.Second)
-	}
-	rounds, _ := strconv.Atoi(os.Getenv(crashRounds))
-	var children [machines]*exec.Cmd
+	start := func() *crashtest.Child { return crashtest.Start(t, crashDSN+"="+dsn()) }
+	var children [machines]*crashtest.Child
 	for i := range children {
-		children[i] = startChild(t)
+		children[i] = start()
 	}
 	killed := 0
-	for ; killed < rounds || rounds == 0 && time.Now().Before(deadline); killed++ {
-		pause := time.NewTimer(time.Duration(rand.Int64N(int64(150 * time.Millisecond))))
-		select {
-		case <-pause.C:
-		case <-t.Context().Done():
-		}
+	for range crashtest.Rounds(t, 8*time.Second) {
+		crashtest.Pause(t, 150*time.Millisecond)
 		i := rand.IntN(machines)
-		stop(children[i])
-		children[i] = startChild(t)
+		children[i].Kill()
+		children[i] = start()
+		killed++
 	}
 	for _, c := range children {
-		stop(c)
+		c.Kill()
 	}
 
 	c, err := newMachine(db) // the last one carries out what is left
@@ -117,40 +104,18 @@ func count(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
 	return n
 }
 
-func startChild(t *testing.T) *exec.Cmd {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), crashDSN+"="+dsn())
-	cmd.Stderr = os.Stderr
-	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends, which ends the child
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd
-}
-
-func stop(cmd *exec.Cmd) {
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait() // it was killed
-}
-
 // crashChild is the program: it never ends by itself.
 func crashChild(dsn string) int {
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3) // the parent is gone
-	}()
-	db, err := sql.Open("postgres", dsn)
-	if err == nil {
-		_, err = newMachine(db)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
-		return 1
-	}
-	select {}
+	return crashtest.Program(func() error {
+		db, err := sql.Open("postgres", dsn)
+		if err == nil {
+			_, err = newMachine(db)
+		}
+		if err != nil {
+			return err
+		}
+		select {}
+	})
 }
 
 // newMachine returns a coordinator. In a child it starts sagas, without end.
