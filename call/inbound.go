@@ -8,6 +8,12 @@ type Inbound struct {
 	// Attempt is which try of its caller's it is, the first being 1; 0 if it did
 	// not say.
 	Attempt int
+	// Priority says how much it matters, in the words of [Options]; empty if it
+	// did not say. Calls that say nothing themselves have it, too.
+	Priority string
+	// RequestID tells it apart in logs, in those of the programs that it leads to
+	// as well. Empty outside of a server of the mesh.
+	RequestID string
 }
 
 // AttemptHeader is the header, over gRPC the metadata, by which an attempt that
@@ -18,15 +24,22 @@ const AttemptHeader = "innermesh-attempt"
 // matters; see [Options].
 const PriorityHeader = "innermesh-priority"
 
-type inboundKey struct{}
+// RequestIDHeader is the header, over gRPC the metadata, of a request's ID.
+const RequestIDHeader = "x-request-id"
+
+// InboundKey is the key under which a context has an *[Inbound], for contexts
+// that answer it themselves; all others use [Serving].
+type InboundKey struct{}
 
 // Serving returns a context for what is done to serve a call.
 func Serving(ctx context.Context, in Inbound) context.Context {
-	return context.WithValue(ctx, inboundKey{}, in)
+	return context.WithValue(ctx, InboundKey{}, &in)
 }
 
 // InboundFrom returns what Serving put into the context, else the zero Inbound.
 func InboundFrom(ctx context.Context) Inbound {
-	in, _ := ctx.Value(inboundKey{}).(Inbound)
-	return in
+	if in, ok := ctx.Value(InboundKey{}).(*Inbound); ok {
+		return *in
+	}
+	return Inbound{}
 }

@@ -79,6 +79,15 @@ func (b *Bulkhead) Enter(ctx context.Context) (Leave, error) {
 	return b.wait(ctx)
 }
 
+// EnterAs is Enter for a call that matters more or less than others: those of
+// [Degraded] and [Background] priority may take a part of the places alone.
+func (b *Bulkhead) EnterAs(ctx context.Context, p Priority) (Leave, error) {
+	if most := p.of(int64(b.options.Limit)); p != Default && p != Critical && b.taken.Load() >= most {
+		return Leave{}, &FullError{Name: b.name, Limit: int(most)}
+	}
+	return b.Enter(ctx)
+}
+
 // Limit returns how many calls are let in at once.
 func (b *Bulkhead) Limit() int { return b.options.Limit }
 

@@ -152,6 +152,9 @@ var ofRoutes = []string{"timeout", "retry", "hedge", "inject", "stick"}
 func said(p policy.Effective, ofRoute bool) []policy.Said {
 	return slices.DeleteFunc(p.Said(), func(s policy.Said) bool {
 		top, _, _ := strings.Cut(s.Path, ".")
+		if top == "inbound" { // that is the callee's own business
+			return true
+		}
 		isRoute := slices.Contains(ofRoutes, top) && s.Path != "timeout.connect"
 		return isRoute != ofRoute
 	})

@@ -48,7 +48,7 @@ func servedHTTP(tb testing.TB, m *mesh.Mesh, h http.Handler) (addr string) {
 	tb.Helper()
 	l := listened(tb, m)
 	s := &http.Server{
-		Handler: m.Handler(h), ReadHeaderTimeout: 10 * time.Second,
+		Handler: m.Middleware(h), ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	done := make(chan struct{})

@@ -42,6 +42,7 @@ type Mesh struct {
 	security  security
 	prior     httpadapter.Prior
 	guards    guards
+	pathIn    pathIn
 	located   atomic.Pointer[balancer.Place] // nil until that is known
 
 	mu       sync.Mutex
@@ -109,6 +110,9 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
 	}
 	m.onClose(func(context.Context) error { return uncount() })
+	if err = m.openServer(); err != nil {
+		return err
+	}
 	m.dialling = grpcadapter.DialOptions(grpcadapter.Options{Directory: m.directory, TLS: m.secure(), Letters: m.o.DeadLetters})
 	return ctx.Err()
 }

@@ -31,7 +31,7 @@ func TestOneLayerRetries(t *testing.T) {
 			lower := counted(&leaf, unavailable)
 			middle := newMesh(t, mesh.Options{Discovery: addresses{"leaf": {web(t, lower), web(t, lower), web(t, lower)}}, Defaults: p})
 			c := middle.HTTPClient()
-			handler := middle.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handler := middle.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://leaf/", nil)
 				if err != nil {
 					t.Error(err)
@@ -66,8 +66,8 @@ func TestGRPCTellsItsAttempt(t *testing.T) {
 		return busyOnce(ctx, n)
 	}}
 	m := newMesh(t, mesh.Options{Service: "x", Discovery: addresses{}})
-	addr, _ := p.start(t, m.ServerOptions()...)
-	other, _ := p.start(t, m.ServerOptions()...)
+	addr, _ := p.start(t, m.GRPCServerOptions()...)
+	other, _ := p.start(t, m.GRPCServerOptions()...)
 	client := dialled(t, newMesh(t, mesh.Options{Discovery: addresses{"payments": {addr, other}}}))
 	_, err := client.UnaryCall(call.With(limited(t), call.Options{Idempotent: true}), new(grpc_testing.SimpleRequest))
 	if err != nil || told[0].Load() != 0 || told[1].Load() != 2 {
@@ -82,8 +82,8 @@ func TestGRPCStreamTellsItsAttempt(t *testing.T) {
 		return status.Error(codes.Unavailable, "busy")
 	}}
 	m := newMesh(t, mesh.Options{Discovery: addresses{}})
-	a, _ := p.start(t, m.ServerOptions()...)
-	b, _ := p.start(t, m.ServerOptions()...)
+	a, _ := p.start(t, m.GRPCServerOptions()...)
+	b, _ := p.start(t, m.GRPCServerOptions()...)
 	client := dialled(t, newMesh(t, mesh.Options{Discovery: addresses{"payments": {a, b}}}))
 	s, err := client.StreamingOutputCall(call.With(limited(t), call.Options{Idempotent: true, Attempts: 2}), new(grpc_testing.StreamingOutputCallRequest))
 	if err != nil {
@@ -101,7 +101,7 @@ func TestHTTPTellsTimeLeft(t *testing.T) {
 		t.Run(tell, func(t *testing.T) {
 			left := make(chan time.Duration, 1)
 			m := newMesh(t, mesh.Options{Discovery: addresses{}})
-			s := httptest.NewServer(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s := httptest.NewServer(m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				at, bounded := r.Context().Deadline()
 				if !bounded {
 					left <- 0

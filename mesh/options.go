@@ -69,6 +69,10 @@ type Options struct {
 	// HTTP concerns the HTTP client alone.
 	HTTP HTTPOptions
 
+	// Server concerns what this program serves with [Mesh.Middleware] and
+	// [Mesh.GRPCServerOptions].
+	Server ServerOptions
+
 	// Telemetry says where spans and metrics go. Default: OpenTelemetry's
 	// globals, which do nothing until the program sets them.
 	Telemetry TelemetryOptions
@@ -118,6 +122,7 @@ func (o Options) Validate() error {
 	}
 	builtin, defaults := policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}
 	nested("Defaults", policy.Merge(builtin, defaults).Validate())
+	nested("Server", policy.Merge(builtin, defaults, policy.Layer{Service: policy.Service{Inbound: o.Server.Inbound}}).Validate())
 	for service, p := range o.Pinned {
 		if !validName(service) {
 			fault("Pinned", "names the service %q: want lower-case letters, digits, - and _, 63 at most", service)

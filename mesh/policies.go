@@ -82,14 +82,30 @@ type policyUpdate struct {
 
 // following is a service whose policy is followed.
 type following struct {
-	upstream *upstream.Upstream
+	service  string
 	stop     context.CancelFunc
 	applying sync.Mutex // what is merged last is applied last
 
 	// Guarded by the mutex of policies.
+	users  []follower // at least one
 	layers [slots]policy.Layer
 	silent int // sources that have not spoken yet
 }
+
+// follower is who goes by a service's policy: those who call it, or this program,
+// which serves it.
+type follower interface {
+	// Fresh says that no policy was applied yet.
+	Fresh() bool
+	// Apply puts a policy in force.
+	Apply(p policy.Effective) error
+}
+
+// calling is a follower that calls the service.
+type calling struct{ *upstream.Upstream }
+
+// Fresh implements follower.
+func (c calling) Fresh() bool { return c.Plan() == nil }
 
 func newPolicies(o Options, sources []policySource, tel *telemetry.Telemetry, log *slog.Logger) *policies {
 	p := &policies{
@@ -112,23 +128,35 @@ func (p *policies) start() {
 
 // follow begins to follow the policy of a service that has come to life. It is
 // put in force once every source has spoken.
-func (p *policies) follow(u *upstream.Upstream) {
-	ctx, cancel := context.WithCancel(p.ctx)
-	f := &following{upstream: u, stop: cancel, silent: len(p.sources)}
+func (p *policies) follow(u *upstream.Upstream) { p.join(u.Service, calling{u}) }
+
+// join lets somebody go by the policy of a service.
+func (p *policies) join(service string, user follower) {
 	p.mu.Lock()
+	if f := p.followed[service]; f != nil {
+		f.users = append(f.users, user)
+		silent := f.silent
+		p.mu.Unlock()
+		if silent == 0 {
+			p.apply(f)
+		}
+		return
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	f := &following{service: service, users: []follower{user}, stop: cancel, silent: len(p.sources)}
 	for _, s := range p.sources {
 		if s.shared() && !p.heard[s.name()] {
 			f.silent++
 		}
 	}
-	p.followed[u.Service] = f
+	p.followed[service] = f
 	silent := f.silent
 	p.mu.Unlock()
 	if silent == 0 {
 		p.apply(f)
 	}
 	for _, s := range p.sources {
-		p.watch(ctx, s, u.Service, func() { p.hear(f) })
+		p.watch(ctx, s, service, func() { p.hear(f) })
 	}
 }
 
@@ -177,7 +205,7 @@ func (p *policies) hear(f *following) {
 	complete := f.silent == 0
 	p.mu.Unlock()
 	if complete {
-		p.settled(f.upstream.Service)
+		p.settled(f.service)
 		p.apply(f)
 	}
 }
@@ -186,7 +214,12 @@ func (p *policies) hear(f *following) {
 func (p *policies) forget(u *upstream.Upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f := p.followed[u.Service]; f != nil && f.upstream == u {
+	f := p.followed[u.Service]
+	if f == nil || !slices.Contains(f.users, follower(calling{u})) {
+		return
+	}
+	f.users = slices.DeleteFunc(slices.Clone(f.users), func(user follower) bool { return user == calling{u} })
+	if len(f.users) == 0 {
 		f.stop()
 		delete(p.followed, u.Service)
 		maps.DeleteFunc(p.refused, func(_ string, r Refusal) bool { return r.service == u.Service })
@@ -225,9 +258,14 @@ func (p *policies) merged(service string) policy.Effective {
 
 // options are the layers of the program itself, lowest first.
 func (p *policies) options(service string) []policy.Layer {
+	own := policy.Layer{Name: "Options.Server"}
+	if service == p.o.Service {
+		own.Service.Inbound = p.o.Server.Inbound
+	}
 	return []policy.Layer{
 		{Name: "built-in", Service: policy.Default()},
 		{Name: "Options.Defaults", Service: p.o.Defaults},
+		own,
 		{Name: "Options.Pinned", Service: p.o.Pinned[service]},
 	}
 }
@@ -354,12 +392,16 @@ func (p *policies) concerned(services []string) []*following {
 func (p *policies) apply(f *following) {
 	f.applying.Lock()
 	defer f.applying.Unlock()
-	u := f.upstream
-	effective := p.of
-	if u.Plan() == nil {
-		effective = p.first
-	}
-	if err := u.Apply(effective(u.Service)); err != nil && !errors.Is(err, ErrClosed) {
-		p.log.Error("policy can not be put in force", "service", u.Service, "error", err) // it was checked before
+	p.mu.Lock()
+	users := slices.Clone(f.users)
+	p.mu.Unlock()
+	for _, user := range users {
+		effective := p.of
+		if user.Fresh() {
+			effective = p.first
+		}
+		if err := user.Apply(effective(f.service)); err != nil && !errors.Is(err, ErrClosed) {
+			p.log.Error("policy can not be put in force", "service", f.service, "error", err) // it was checked before
+		}
 	}
 }

@@ -63,8 +63,9 @@ type Rate struct {
 // Adaptive finds out by itself how many calls the service can carry at once, by
 // how much slower it answers than without load, and refuses the rest, the least
 // important first: what call.Options.Priority says, or the header
-// innermesh-priority. That is critical, default, degraded or background. gRPC
-// streams are not concerned.
+// innermesh-priority. That is critical, default, degraded or background. In
+// limits, gRPC streams are not concerned; in inbound, they are let in as others
+// and then take no part.
 type Adaptive struct {
 	// Max is the most that it lets go at once, at least min. "off" is not to
 	// look at all.
@@ -90,9 +91,7 @@ const (
 
 func (r Rate) check(c *checker) {
 	c.in("rate", func(c *checker) {
-		c.thatf(within(r.PerSecond, maxRate), "perSecond",
-			"%v is out of range: must be above 0 and at most %d, or -1 for off", r.PerSecond, maxRate)
-		c.thatf(r.Burst <= maxRate, "burst", "%d is out of range: must be 1 to %d, or -1 for what a second brings", r.Burst, maxRate)
+		checkRate(c, r.PerSecond, r.Burst)
 		c.by(r.By)
 	})
 }

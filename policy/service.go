@@ -16,6 +16,7 @@ type Service struct {
 	Limits   Limits   `json:"limits,omitzero"`
 	HTTP     HTTP     `json:"http,omitzero"`
 	Hedge    Hedge    `json:"hedge,omitzero"`
+	Inbound  Inbound  `json:"inbound,omitzero"`
 	// Inject lists trouble that is made on purpose, 20 at most. The list
 	// replaces that of the layer below; an empty one says that there is none.
 	// Default: []. Example: [{"millionths": 25000, "status": 503, "until": "2026-11-25T18:00:00Z"}].
@@ -83,8 +84,13 @@ func Default() Service {
 			Rate:     Rate{PerSecond: -1, Burst: -1, Wait: Off, By: []string{}},
 			Adaptive: Adaptive{Max: NoLimit, Min: 4, Tolerance: 0.35, Interval: seconds(60)},
 		},
-		HTTP:    HTTP{Protocol: HTTP1},
-		Hedge:   Hedge{After: Off, Percentile: -1, Attempts: 2},
+		HTTP:  HTTP{Protocol: HTTP1},
+		Hedge: Hedge{After: Off, Percentile: -1, Attempts: 2},
+		Inbound: Inbound{
+			Concurrency: NoLimit, Queue: None, Wait: milliseconds(100), Least: milliseconds(1), Shares: []Share{},
+			Rate:     InboundRate{PerSecond: -1, Burst: -1},
+			Adaptive: Adaptive{Max: NoLimit, Min: 4, Tolerance: 0.35, Interval: seconds(60)},
+		},
 		Inject:  []Injection{},
 		Stick:   []Hash{},
 		Subsets: map[string]Subset{},

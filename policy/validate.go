@@ -29,6 +29,7 @@ func (s Service) check(c *checker) {
 	s.Limits.check(c)
 	s.HTTP.check(c)
 	s.Hedge.check(c)
+	s.Inbound.check(c)
 	checkInjections(c, s.Inject)
 	c.hashes("stick", s.Stick)
 	s.checkRoutes(c)

@@ -67,7 +67,7 @@ var rooms = map[string]room{
 	"saga":                        {floor: 2, may: []string{"call", "deadletter", "idempotency"}},
 
 	// Floor 3: what a service is made of, and logs of sagas.
-	"inbound":     {floor: 3, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}, planned: true},
+	"inbound":     {floor: 3, quiet: true, may: []string{"call", "policy", "limit", "tlsutil", "internal/telemetry"}},
 	"inbound/jwt": {floor: 3, may: []string{"inbound/intention", "internal/consul"}},
 	"internal/cluster": {floor: 3, may: []string{
 		"call", "discovery", "balancer", "breaker", "limit", "policy", "internal/telemetry",

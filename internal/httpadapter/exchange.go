@@ -138,6 +138,9 @@ func judge(res *http.Response) call.Outcome {
 	out := call.Outcome{Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered, Status: res.StatusCode}
 	if out.Reason == call.Throttled || out.Reason == call.Unavailable || out.Status == http.StatusConflict {
 		out.Ratelimited = len(res.Header["X-Envoy-Ratelimited"]) > 0
+		if out.Status == http.StatusServiceUnavailable && len(res.Header[headerOverloaded]) > 0 {
+			out.Reason = call.Throttled // it is well and asks for less: no reason to leave it alone for longer
+		}
 		out.RetryAfter = patience(res.Header, out.Reason == call.Throttled || out.Ratelimited, time.Now())
 	}
 	return out

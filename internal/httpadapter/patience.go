@@ -11,8 +11,14 @@ import (
 var resets = [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset"}
 
 // patience is how long an answer asks to be left alone, 0 if it does not say.
-// Retry-After comes first, for it is meant for clients that retry.
+// Retry-After comes first, for it is meant for clients that retry; before it what
+// says the same in milliseconds.
 func patience(h http.Header, limited bool, now time.Time) time.Duration {
+	if v := h[headerRetryMillis]; len(v) == 1 {
+		if ms, err := strconv.ParseUint(v[0], 10, 31); err == nil {
+			return time.Duration(ms) * time.Millisecond
+		}
+	}
 	if wait := retryAfter(h.Get("Retry-After"), now); wait > 0 {
 		return wait
 	}

@@ -119,6 +119,13 @@ func serverMetrics() []Metric {
 	return []Metric{
 		{metricGuarded, Counter, "{request}", []attribute.Key{attrSource, attrResult},
 			"Requests with an idempotency key by what became of them.", nil},
+		{metricHTTPServed, Histogram, "s", []attribute.Key{attrSource, attrMethod, attrPattern, attrStatus, attrError},
+			"Time from the head of an HTTP request that came in to the end of its answer.", durationBounds},
+		{metricRPCServed, Histogram, "s", []attribute.Key{attrSource, attrRPCSystem, attrRPCMethod, attrRPCStatus, attrError},
+			"Duration of a gRPC call that came in.", durationBounds},
+		{metricServing, UpDown, "{call}", []attribute.Key{attrSource}, "Calls that are being served.", nil},
+		{metricTurnedAway, Counter, "{call}", []attribute.Key{attrSource, attrProtocol, attrReason},
+			"Calls that came in and were turned away before their handler saw them.", nil},
 	}
 }
 

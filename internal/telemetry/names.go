@@ -31,6 +31,10 @@ const (
 	metricConfigAge      = "innermesh.config.age"
 	metricConfigRefused  = "innermesh.config.refused"
 	metricGuarded        = "innermesh.idempotency.requests"
+	metricHTTPServed     = "http.server.request.duration"
+	metricRPCServed      = "rpc.server.call.duration"
+	metricServing        = "innermesh.server.inflight"
+	metricTurnedAway     = "innermesh.server.refused"
 	metricTLSRefusals    = "innermesh.tls.refusals"
 	metricTLSPlaintext   = "innermesh.tls.plaintext"
 	metricTLSExpiry      = "innermesh.tls.expiry"
@@ -40,6 +44,7 @@ const (
 const (
 	attrMethod      = attribute.Key("http.request.method")
 	attrStatus      = attribute.Key("http.response.status_code")
+	attrPattern     = attribute.Key("http.route")
 	attrResend      = attribute.Key("http.request.resend_count")
 	attrRPCSystem   = attribute.Key("rpc.system.name")
 	attrRPCMethod   = attribute.Key("rpc.method")

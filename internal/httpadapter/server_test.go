@@ -3,12 +3,12 @@ package httpadapter
 import (
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/inbound"
 )
 
 // What a caller has told is kept; what can not be read is as if it was not said.
@@ -21,7 +21,7 @@ func TestServeKeepsWhatWasTold(t *testing.T) {
 		"nothing":       {nil, nil, 0, 0},
 		"both":          {[]string{"2"}, []string{"1500"}, 2, 1500 * time.Millisecond},
 		"an attempt":    {[]string{"3"}, nil, 3, 0},
-		"a time":        {nil, []string{"1"}, 0, time.Millisecond},
+		"a time":        {nil, []string{"2"}, 0, 2 * time.Millisecond},
 		"zero":          {[]string{"0"}, []string{"0"}, 0, 0},
 		"negative":      {[]string{"-1"}, []string{"-1"}, 0, 0},
 		"not a number":  {[]string{"x"}, []string{"1s"}, 0, 0},
@@ -35,7 +35,7 @@ func TestServeKeepsWhatWasTold(t *testing.T) {
 				r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 				r.Header[headerAttempt], r.Header[headerLeft] = test.attempt, test.left
 				asked := false
-				Serve(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				Serve(inbound.New(inbound.Options{}), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					asked = true
 					at, bounded := r.Context().Deadline()
 					left := time.Duration(0)
@@ -51,30 +51,5 @@ func TestServeKeepsWhatWasTold(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestPatience(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	at := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).Unix(), 10) }
-	for name, test := range map[string]struct {
-		h       http.Header
-		limited bool
-		want    time.Duration
-	}{
-		"nothing":            {http.Header{}, true, 0},
-		"Retry-After":        {http.Header{"Retry-After": {"2"}, "Ratelimit-Reset": {"9"}}, true, 2 * time.Second},
-		"seconds":            {http.Header{"Ratelimit-Reset": {"9"}}, true, 9 * time.Second},
-		"seconds, older":     {http.Header{"X-Ratelimit-Reset": {"9"}}, true, 9 * time.Second},
-		"since 1970":         {http.Header{"X-Ratelimit-Reset": {at(7 * time.Second)}}, true, 7 * time.Second},
-		"gone by":            {http.Header{"X-Ratelimit-Reset": {at(-7 * time.Second)}}, true, 0},
-		"not a limit":        {http.Header{"X-Ratelimit-Reset": {"9"}}, false, 0},
-		"negative":           {http.Header{"Ratelimit-Reset": {"-9"}}, true, 0},
-		"endless":            {http.Header{"Ratelimit-Reset": {"99999999999999"}}, true, 0},
-		"a word, and behind": {http.Header{"Ratelimit-Reset": {"soon"}, "X-Ratelimit-Reset": {"3"}}, true, 3 * time.Second},
-	} {
-		if got := patience(test.h, test.limited, now); got != test.want {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
-		}
 	}
 }
