@@ -90,7 +90,7 @@ fix: lint-tool ## Modernize, format, sort imports
 
 .PHONY: examples
 examples: ## Run the example programs that need nothing but Go
-	@for p in $(wildcard examples/quickstart examples/deadletter examples/saga); do (set -x; go run ./$$p </dev/null); done
+	@for p in $(wildcard examples/quickstart examples/deadletter examples/saga examples/choreography); do (set -x; go run ./$$p </dev/null); done
 
 .PHONY: demo
 demo: ## Programs that find each other in a real Consul, and two that are killed; builds Consul first

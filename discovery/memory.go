@@ -68,8 +68,9 @@ func (m *Memory) Remove(service, id string) {
 	m.change(service, func(s *memoryService) { delete(s.instances, id) })
 }
 
-// Register adds the instance until it is deregistered. Its TTL and checks mean
-// nothing here: what is in the process needs no sign of life.
+// Register adds the instance until it is deregistered, and follows its Reporter.
+// Its TTL and checks mean nothing here: what is in the process needs no sign of
+// life.
 func (m *Memory) Register(ctx context.Context, r Registration) (Registered, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("register %q: %w", r.Service, err)
@@ -77,10 +78,11 @@ func (m *Memory) Register(ctx context.Context, r Registration) (Registered, erro
 	if err := r.Validate(); err != nil {
 		return nil, fmt.Errorf("register %q: %w", r.Service, err)
 	}
-	if err := m.Put(r.Service, r.Instance); err != nil {
+	registered := &memoryRegistered{memory: m, registration: r}
+	if err := registered.begin(); err != nil {
 		return nil, fmt.Errorf("register: %w", err)
 	}
-	return &memoryRegistered{m, r.Service, r.Instance.ID, sync.Once{}}, nil
+	return registered, nil
 }
 
 // Watch tells the instances of the service, at first and after every change.
@@ -134,19 +136,6 @@ func (m *Memory) service(name string) *memoryService {
 		m.services[name] = s
 	}
 	return s
-}
-
-// memoryRegistered is an instance in a Memory.
-type memoryRegistered struct {
-	memory      *Memory
-	service, id string
-	once        sync.Once
-}
-
-// Deregister takes the instance out of the registry.
-func (r *memoryRegistered) Deregister(context.Context) error {
-	r.once.Do(func() { r.memory.Remove(r.service, r.id) })
-	return nil
 }
 
 // clone keeps callers from changing what others read.

@@ -17,6 +17,7 @@ import (
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/health"
 	"github.com/innermesh/innermesh/internal/consul"
 	"github.com/innermesh/innermesh/internal/grpcadapter"
 	"github.com/innermesh/innermesh/internal/httpadapter"
@@ -35,6 +36,7 @@ type Mesh struct {
 	directory *upstream.Directory
 	policies  *policies
 	registrar discovery.Registrar
+	health    *health.Monitor
 	dialling  []grpc.DialOption
 	consul    *consul.Client // nil until somebody needs it
 	identity  tlsutil.Source // nil: plain text
@@ -75,6 +77,7 @@ func New(ctx context.Context, o Options) (*Mesh, error) {
 
 // build furnishes the rooms from the ground up.
 func (m *Mesh) build(ctx context.Context) (err error) {
+	m.openHealth()
 	if m.tel, err = telemetry.New(m.o.Telemetry, m.o.Service); err != nil {
 		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,12 +19,17 @@ import (
 
 // keeper keeps one instance registered.
 type keeper struct {
-	r    *Registrar
-	body registration
-	ttl  time.Duration // 0: the agent probes, signs of life are not wanted
-	stop func()
+	r          *Registrar
+	body       registration
+	ttl        time.Duration // 0: the agent probes, signs of life are not wanted
+	reporter   discovery.Reporter
+	maintained func(reason string)
+	stops      []func()
 
-	lived time.Time // the last sign of life
+	turn  chan struct{} // holds one of those who tell the agent something; guards what is below
+	lived time.Time     // the last sign of life
+
+	state standing
 
 	once sync.Once
 	gone error
@@ -47,42 +53,45 @@ const (
 )
 
 func newKeeper(r *Registrar, body registration, reg discovery.Registration) *keeper {
-	k := &keeper{r: r, body: body}
+	k := &keeper{r: r, body: body, reporter: reg.Reporter, maintained: reg.Maintained, turn: make(chan struct{}, 1)}
 	if body.Checks[0].TTL != "" {
 		k.ttl = cmp.Or(reg.TTL, defaultTTL)
 	}
 	return k
 }
 
-// Deregister implements [discovery.Registered]. What does not succeed is tried
-// again for 5 s at most.
-func (k *keeper) Deregister(ctx context.Context) error {
-	k.once.Do(func() {
-		k.stop()
-		if err := k.remove(ctx); err != nil {
-			k.gone = fmt.Errorf("deregister %q: %w", k.body.ID, err)
-			return
+// start begins to keep the instance; the goroutines end with Deregister or with
+// the client.
+func (k *keeper) start() error {
+	loops := []func(context.Context){k.keep}
+	if k.reporter != nil && k.ttl > 0 {
+		loops = append(loops, k.follow)
+	}
+	for _, loop := range loops {
+		stop, err := k.r.client.Go(loop)
+		if err != nil {
+			k.stop()
+			return err
 		}
-		k.r.log.Info("deregistered from Consul", "service", k.body.Name, "instance", k.body.ID)
-	})
-	return k.gone
+		k.stops = append(k.stops, stop)
+	}
+	return nil
 }
 
-func (k *keeper) remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, parting)
-	defer cancel()
-	var last error
-	for pause := atLeast; ; pause = min(2*pause, troubled) {
-		err := k.r.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
-		if err == nil || isNotFound(err) {
-			return nil
-		}
-		if last == nil || ctx.Err() == nil { // the reason, not that time was up
-			last = err
-		}
-		if final(err) || wait(ctx, pause) != nil {
-			return last
-		}
+func (k *keeper) stop() {
+	for _, stop := range k.stops {
+		stop()
+	}
+}
+
+// enter waits until nobody else tells the agent something of the instance: what
+// is told last has to be what is true.
+func (k *keeper) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case k.turn <- struct{}{}:
+		return func() { <-k.turn }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }
 
@@ -140,19 +149,27 @@ func (k *keeper) reconcile(ctx context.Context, hash string) (next string, again
 	if err != nil {
 		return "", false, err
 	}
-	if knows {
-		if k.ttl == 0 || time.Since(k.lived) < k.ttl/3-k.pace()/2 {
-			return next, false, nil
-		}
-		err := k.live(ctx)
-		status, refused := errors.AsType[*consul.StatusError](err)
-		if !refused || status.Code != http.StatusNotFound && status.Code != http.StatusInternalServerError {
-			return next, false, err
-		}
-		// The service is there and its check is not: some agents say so with a 500.
+	leave, err := k.enter(ctx)
+	if err != nil {
+		return "", false, err
 	}
-	err = k.put(ctx)
-	return "", err == nil, err
+	defer leave()
+	if !knows {
+		err = k.put(ctx)
+		return "", err == nil, err
+	}
+	if err := k.look(ctx); err != nil {
+		return next, false, err
+	}
+	if k.ttl == 0 || time.Since(k.lived) < k.ttl/3-k.pace()/2 {
+		return next, false, nil
+	}
+	err = k.live(ctx)
+	if isForgotten(err) { // the service is there and its check is not
+		err = k.put(ctx)
+		return "", err == nil, err
+	}
+	return next, false, err
 }
 
 func (k *keeper) knows(ctx context.Context, hash string) (next string, ok bool, err error) {
@@ -168,28 +185,48 @@ func (k *keeper) knows(ctx context.Context, hash string) (next string, ok bool, 
 }
 
 // put registers the instance and gives a sign of life at once: an agent
-// remembers the state of a check over a restart only if it was told one.
+// remembers the state of a check over a restart only if it was told one. The
+// caller has the turn, or is the only one yet.
+//
+// Registering anew ends maintenance, whoever began it, so it is begun again.
 func (k *keeper) put(ctx context.Context) error {
-	err := k.r.client.Put(ctx, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, k.body)
+	held, _, err := k.held(ctx)
 	if err != nil {
 		return fmt.Errorf("register %q with the Consul agent: %w", k.body.ID, err)
+	}
+	if held == leavingReason { // of ourselves, or of who had the ID before
+		held = ""
+	}
+	held = cmp.Or(held, k.state.ownReason())
+	if k.ttl == 0 && k.state.isLeaving() {
+		held = leavingReason
+	}
+	body := k.body
+	if k.ttl > 0 {
+		health, _ := k.health()
+		if held != "" {
+			health = discovery.Critical
+		}
+		body.Checks = slices.Clone(body.Checks)
+		body.Checks[0].Status = health.String()
+	}
+	err = k.r.client.Put(ctx, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, body)
+	if err != nil {
+		return fmt.Errorf("register %q with the Consul agent: %w", k.body.ID, err)
+	}
+	if held != "" {
+		if err := k.maintain(ctx, true, held); err != nil {
+			return err
+		}
 	}
 	return k.live(ctx)
 }
 
-// live gives a sign of life, unless the agent looks for itself.
-func (k *keeper) live(ctx context.Context) error {
-	if k.ttl == 0 {
-		return nil
-	}
-	body := struct {
-		Status string `json:"Status"`
-	}{"passing"}
-	if err := k.r.client.Put(ctx, "/v1/agent/check/update/"+url.PathEscape(k.body.Checks[0].CheckID), nil, body); err != nil {
-		return fmt.Errorf("say that %q lives: %w", k.body.ID, err)
-	}
-	k.lived = time.Now()
-	return nil
+// isForgotten says that the agent does not know what a request is about. Of a
+// check that is missing some agents say so with a 500.
+func isForgotten(err error) bool {
+	status, ok := errors.AsType[*consul.StatusError](err)
+	return ok && (status.Code == http.StatusNotFound || status.Code == http.StatusInternalServerError)
 }
 
 func isNotFound(err error) bool {

@@ -42,27 +42,35 @@ func (r *Registrar) Register(ctx context.Context, reg discovery.Registration) (d
 		return nil, fmt.Errorf("register %q: %w", reg.Service, err)
 	}
 	k := newKeeper(r, body, reg)
+	if err := r.first(ctx, reg, k.put); err != nil {
+		return nil, err
+	}
+	if err := k.start(); err != nil {
+		return nil, fmt.Errorf("register %q: %w", reg.Service, err)
+	}
+	r.log.Info("registered with Consul", "service", body.Name, "instance", body.ID)
+	return k, nil
+}
+
+// first registers for the first time: again and again until it is done, ctx ends
+// or trying is of no use. That it has to try is told once.
+func (r *Registrar) first(ctx context.Context, reg discovery.Registration, put func(context.Context) error) error {
 	var last error
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := k.put(ctx)
-		if err == nil {
-			break
+		err := put(ctx)
+		if err == nil || final(err) {
+			return err
 		}
-		if final(err) {
-			return nil, err
+		if last == nil {
+			r.log.Warn("not registered yet, which is tried again", "service", reg.Service, "instance", reg.Instance.ID, "error", err)
 		}
 		if last == nil || ctx.Err() == nil { // the reason, not that time was up
 			last = err
 		}
 		if wait(ctx, pause) != nil {
-			return nil, fmt.Errorf("%w, the last try: %w", context.Cause(ctx), last)
+			return fmt.Errorf("%w, the last try: %w", context.Cause(ctx), last)
 		}
 	}
-	if k.stop, err = r.client.Go(k.keep); err != nil {
-		return nil, fmt.Errorf("register %q: %w", reg.Service, err)
-	}
-	r.log.Info("registered with Consul", "service", body.Name, "instance", body.ID)
-	return k, nil
 }
 
 // final says that trying again will not help.

@@ -22,9 +22,23 @@ type registration struct {
 	Tags     []string          `json:"Tags,omitempty"`
 	Meta     map[string]string `json:"Meta,omitempty"`
 	Weights  weights           `json:"Weights"`
+	Tagged   tagged            `json:"TaggedAddresses,omitempty"`
 	Connect  *connect          `json:"Connect,omitempty"`
 	Locality *locality         `json:"Locality,omitempty"`
 	Checks   []check           `json:"Checks"`
+}
+
+// tagged are addresses by their names.
+type tagged map[string]taggedAddress
+
+// in says whether an agent knows these. It adds some of its own.
+func (t tagged) in(known tagged) bool {
+	for name, at := range t {
+		if known[name] != at {
+			return false
+		}
+	}
+	return true
 }
 
 type weights struct {
@@ -59,23 +73,32 @@ func newRegistration(reg discovery.Registration) (registration, error) {
 	if reg.Instance.Weight > maxWeight {
 		err = errors.Join(err, fmt.Errorf("Instance.Weight: %d: want %d at most", reg.Instance.Weight, maxWeight))
 	}
+	if reg.WarningWeight > maxWeight {
+		err = errors.Join(err, fmt.Errorf("WarningWeight: %d: want %d at most", reg.WarningWeight, maxWeight))
+	}
 	if err != nil {
 		return registration{}, err
 	}
 	i := reg.Instance
-	host, port, err := net.SplitHostPort(i.Address)
-	if err != nil {
-		return registration{}, err
-	}
-	number, err := strconv.Atoi(port)
+	at, err := dialled(i.Address)
 	if err != nil {
 		return registration{}, err
 	}
 	body := registration{
-		ID: i.ID, Name: reg.Service, Address: host, Port: number,
+		ID: i.ID, Name: reg.Service, Address: at.Address, Port: at.Port,
 		Tags: slices.Clone(i.Tags), Meta: maps.Clone(i.Meta),
-		Weights: weights{Passing: max(i.Weight, 1), Warning: 1},
+		Weights: weights{Passing: max(i.Weight, 1), Warning: reg.WarningShare()},
 		Checks:  checks(reg),
+	}
+	for name, addr := range reg.TaggedAddresses {
+		at, err := dialled(addr)
+		if err != nil {
+			return registration{}, err
+		}
+		if body.Tagged == nil {
+			body.Tagged = tagged{}
+		}
+		body.Tagged[name] = at
 	}
 	if reg.MeshNative {
 		body.Connect = &connect{Native: true}
@@ -84,6 +107,16 @@ func newRegistration(reg discovery.Registration) (registration, error) {
 		body.Locality = &locality{i.Region, i.Zone}
 	}
 	return body, nil
+}
+
+// dialled takes an address apart.
+func dialled(addr string) (taggedAddress, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return taggedAddress{}, err
+	}
+	number, err := strconv.Atoi(port)
+	return taggedAddress{host, number}, err
 }
 
 // checks are how Consul learns that the instance lives: what it may probe, else
@@ -117,6 +150,7 @@ type known struct {
 	Tags     []string          `json:"Tags"`
 	Meta     map[string]string `json:"Meta"`
 	Weights  weights           `json:"Weights"`
+	Tagged   tagged            `json:"TaggedAddresses"`
 	Connect  connect           `json:"Connect"`
 	Locality locality          `json:"Locality"`
 }
@@ -125,7 +159,7 @@ type known struct {
 func (k known) equals(r registration) bool {
 	return k.Service == r.Name && k.Address == r.Address && k.Port == r.Port &&
 		slices.Equal(k.Tags, r.Tags) && maps.Equal(k.Meta, r.Meta) && k.Weights == r.Weights &&
-		k.Connect == deref(r.Connect) && k.Locality == deref(r.Locality)
+		r.Tagged.in(k.Tagged) && k.Connect == deref(r.Connect) && k.Locality == deref(r.Locality)
 }
 
 func deref[T any](p *T) (v T) {

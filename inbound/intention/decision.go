@@ -13,6 +13,9 @@ type Request struct {
 	Literal bool
 	// Header is an http.Header or gRPC's metadata.
 	Header map[string][]string
+	// Tokens looks at the JSON web tokens of the request, if a rule asks for one.
+	// Nil: it has none.
+	Tokens Tokens
 }
 
 // Reason says what a decision rests on.
@@ -39,6 +42,14 @@ const (
 	NeedsRequest Reason = "permissions need requests"
 	// NotSupported: the intention asks for something that can not be checked.
 	NotSupported Reason = "not supported"
+	// ByToken: the intention or permission, and a token that it asks for.
+	ByToken Reason = "token"
+	// NoToken: the request shows none of the JSON web tokens that it needs.
+	NoToken Reason = "no token"
+	// BadToken: it shows one that its provider does not vouch for.
+	BadToken Reason = "bad token"
+	// WrongClaims: it shows a good token that says something else.
+	WrongClaims Reason = "claims of the token"
 )
 
 // Decision is the answer to one request or connection.
@@ -56,10 +67,19 @@ type Decision struct {
 	Permission int
 	// Path is the path that rules saw, which the handler must see too.
 	Path string
+	// Provider vouched for the token that was needed, "" if none was.
+	Provider string
+	// Token says why there is no good token. It never holds one.
+	Token error
 }
 
 // Admit says what to do.
 func (d Decision) Admit() bool { return d.Allowed || d.DryRun }
+
+// Unauthenticated says that a better token might be let in: HTTP's 401.
+func (d Decision) Unauthenticated() bool {
+	return !d.Allowed && (d.Reason == NoToken || d.Reason == BadToken)
+}
 
 // String tells the decision in one line. It holds neither path nor headers.
 func (d Decision) String() string {

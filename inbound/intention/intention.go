@@ -81,17 +81,6 @@ type Header struct {
 	IgnoreCase bool
 }
 
-// JWT names the providers of tokens of which one must vouch for the caller.
-type JWT struct {
-	Providers []struct {
-		Name         string
-		VerifyClaims []struct {
-			Path  []string
-			Value string
-		}
-	}
-}
-
 // String names source, destination and precedence, as Consul does.
 func (i *Intention) String() string {
 	source := tenant(i.SourcePartition, i.SourceNS, i.SourceName)

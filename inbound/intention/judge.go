@@ -16,13 +16,13 @@ import (
 // Judge holds the rules in force. It is safe for concurrent use; a decision waits
 // for nothing.
 type Judge struct {
-	o     Options
+	o     atomic.Pointer[Options]
 	log   *slog.Logger
 	rules atomic.Pointer[Rules]
 
-	mu   sync.Mutex // one change at a time; guards what follows
-	full bool       // there are intentions
-	told string     // the last refusals in the log
+	mu   sync.Mutex  // one change at a time; guards what follows and o
+	list []Intention // those in force
+	told string      // the last refusals in the log
 }
 
 // NewJudge returns a judge without rules. log hears of what is refused as a
@@ -35,18 +35,20 @@ func NewJudge(o Options, log *slog.Logger) (*Judge, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Judge{o: o, log: log}, nil
+	j := &Judge{log: log}
+	j.o.Store(&o)
+	return j, nil
 }
 
 // Accept puts intentions in force, for the next decision on. If they are refused,
 // what was in force stays.
 func (j *Judge) Accept(list []Intention) error {
-	rules, err := Compile(list, j.o)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	rules, err := Compile(list, *j.o.Load())
 	if err == nil {
 		j.rules.Store(rules)
-		j.full = len(list) > 0
+		j.list = list
 	}
 	if err != nil {
 		j.tell("refused; those before stay in force", err)
@@ -56,6 +58,33 @@ func (j *Judge) Accept(list []Intention) error {
 	return err
 }
 
+// Revise has the intentions read in another way from now on: in another trust
+// domain, under another default policy. Empty and wrong options change nothing.
+func (j *Judge) Revise(change func(*Options)) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	o := *j.o.Load()
+	change(&o)
+	if o == *j.o.Load() {
+		return nil
+	}
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("intentions: %w", err)
+	}
+	if j.rules.Load() != nil {
+		rules, err := Compile(j.list, o)
+		if err != nil {
+			return err
+		}
+		j.rules.Store(rules)
+	}
+	j.o.Store(&o)
+	return nil
+}
+
+// Rules returns those in force, nil if there are none.
+func (j *Judge) Rules() *Rules { return j.rules.Load() }
+
 // tell logs what is wrong, if it is news. The caller holds the lock.
 func (j *Judge) tell(message string, err error) {
 	text := ""
@@ -63,7 +92,7 @@ func (j *Judge) tell(message string, err error) {
 		text = err.Error()
 	}
 	if text != "" && text != j.told {
-		j.log.Error("intentions", "state", message, "service", j.o.Service, "error", err)
+		j.log.Error("intentions", "state", message, "service", j.o.Load().Service, "error", err)
 	}
 	j.told = text
 }
@@ -88,55 +117,66 @@ func (j *Judge) DecideConnection(caller tlsutil.ServiceID) Decision {
 
 // without decides as long as no rules are known.
 func (j *Judge) without(caller tlsutil.ServiceID) Decision {
-	if caller.TrustDomain != j.o.TrustDomain {
-		return Decision{DryRun: j.o.DryRun, Reason: Foreign}
+	o := j.o.Load()
+	if caller.TrustDomain != o.TrustDomain {
+		return Decision{DryRun: o.DryRun, Reason: Foreign}
 	}
-	return Decision{Allowed: j.o.WithoutRules == Allow, DryRun: j.o.DryRun, Reason: NoRules}
+	return Decision{Allowed: o.WithoutRules == Allow, DryRun: o.DryRun, Reason: NoRules}
 }
 
 // Follow puts in force what Consul says, until ctx ends, whose error it returns,
 // or the client is closed. The token needs intention:read on the service, which
 // service:read implies. What is in force stays while Consul can not be asked.
-func (j *Judge) Follow(ctx context.Context, client *consul.Client) error {
+//
+// told, if not nil, hears of each answer after it was put in force, and of each
+// reason why there is none, from the goroutine of Follow.
+func (j *Judge) Follow(ctx context.Context, client *consul.Client, told func(body []byte, err error)) error {
 	q := consul.Query{
 		Path: "/v1/connect/intentions/match", Read: consul.Cached,
-		Params: url.Values{"by": {"destination"}, "name": {j.o.Service}},
+		Params: url.Values{"by": {"destination"}, "name": {j.o.Load().Service}},
 	}
-	return client.Watch(ctx, q, func(r consul.Result) { j.take(ctx, client, q, r) })
+	return client.Watch(ctx, q, func(r consul.Result) {
+		body, err := j.take(ctx, client, q, r)
+		if told != nil {
+			told(body, err)
+		}
+	})
 }
 
-func (j *Judge) take(ctx context.Context, client *consul.Client, q consul.Query, r consul.Result) {
+func (j *Judge) take(ctx context.Context, client *consul.Client, q consul.Query, r consul.Result) ([]byte, error) {
 	if r.Err != nil {
-		return // the client has told it
+		return nil, r.Err // the client has logged it
 	}
-	list, err := Decode(r.Body, j.o.Service)
+	body := []byte(r.Body)
+	list, err := Decode(body, j.o.Load().Service)
 	if err == nil && len(list) == 0 && j.hasAny() {
 		// A change of leaders can make a list look empty for a moment; under a
 		// default policy of allow that would open everything.
-		list, err = j.confirm(ctx, client, q)
+		list, body, err = j.confirm(ctx, client, q)
 	}
 	if err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		j.tell("they can not be read; those before stay in force", err)
-		return
+		return nil, err
 	}
-	_ = j.Accept(list) // it has told the error
+	return body, j.Accept(list)
 }
 
 func (j *Judge) hasAny() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.full
+	return len(j.list) > 0
 }
 
 // confirm asks the leader.
-func (j *Judge) confirm(ctx context.Context, client *consul.Client, q consul.Query) ([]Intention, error) {
+func (j *Judge) confirm(ctx context.Context, client *consul.Client, q consul.Query) ([]Intention, []byte, error) {
 	params := url.Values{"consistent": {""}}
 	maps.Copy(params, q.Params)
 	r, err := client.Get(ctx, q.Path, params)
 	if err != nil {
-		return nil, fmt.Errorf("confirm that there are no intentions any more: %w", err)
+		return nil, nil, fmt.Errorf("confirm that there are no intentions any more: %w", err)
 	}
-	return Decode(r.Body, j.o.Service)
+	list, err := Decode(r.Body, j.o.Load().Service)
+	return list, r.Body, err
 }

@@ -138,7 +138,7 @@ func follow(t *testing.T, j *intention.Judge, client *consul.Client, trustDomain
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- j.Follow(ctx, client) }()
+	go func() { done <- j.Follow(ctx, client, nil) }()
 	probe := tlsutil.ServiceID{TrustDomain: trustDomain, Service: "probe"}
 	await(t, "rules", func() bool { return j.DecideConnection(probe).Reason != intention.NoRules })
 	return func() {

@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// errJWT is what an intention with a JWT requirement is told.
-var errJWT = errors.New("requirements of JSON web tokens are not supported yet: requests are refused")
-
 // rule is an intention, ready for use.
 type rule struct {
 	*Intention
@@ -23,7 +20,7 @@ type rule struct {
 
 type permission struct {
 	action        Action
-	jwt           bool // needs a token, so it refuses
+	jwt           *JWT // needs such a token
 	exact, prefix string
 	regex         *regexp.Regexp
 	methods       []string
@@ -35,8 +32,8 @@ func newRule(i *Intention, o Options) *rule {
 	var err error
 	switch {
 	case r.broken != nil:
-	case i.JWT != nil:
-		r.broken = errJWT
+	case i.JWT.check() != nil:
+		r.broken = i.JWT.check()
 	case len(i.Permissions) == 0:
 		r.action, r.broken = action(i.Action)
 	case i.Action != "":
@@ -58,22 +55,19 @@ func newRule(i *Intention, o Options) *rule {
 
 // refused says what of the intention refuses all it is for.
 func (r *rule) refused() error {
-	if r.broken != nil {
-		return fmt.Errorf("intention %s: %w", r.Intention, r.broken)
+	if r.broken == nil {
+		return nil
 	}
-	for n := range r.permissions {
-		if r.permissions[n].jwt {
-			return fmt.Errorf("intention %s: permission %d: %w", r.Intention, n+1, errJWT)
-		}
-	}
-	return nil
+	return fmt.Errorf("intention %s: %w", r.Intention, r.broken)
 }
 
 func newPermission(p Permission, paths Paths) (out permission, err error) {
 	if out.action, err = action(p.Action); err != nil {
 		return out, err
 	}
-	out.jwt = p.JWT != nil
+	if out.jwt = p.JWT; out.jwt.check() != nil {
+		return out, out.jwt.check()
+	}
 	h := p.HTTP
 	if h == nil {
 		return out, errors.New("it says nothing of requests")

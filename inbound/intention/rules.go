@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/innermesh/innermesh/tlsutil"
@@ -106,6 +107,18 @@ func (r *Rules) Refused() error {
 	return errors.Join(all...)
 }
 
+// Providers are those whose tokens some rule asks for, sorted.
+func (r *Rules) Providers() []string {
+	names := make(map[string]bool)
+	for _, rule := range r.by {
+		rule.JWT.names(names)
+		for n := range rule.permissions {
+			rule.permissions[n].jwt.names(names)
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // Decide says whether the caller may do what it asks.
 func (r *Rules) Decide(caller tlsutil.ServiceID, req *Request) Decision {
 	d, rule := r.find(caller)
@@ -122,10 +135,12 @@ func (r *Rules) Decide(caller tlsutil.ServiceID, req *Request) Decision {
 		d.Reason = NotSupported
 	case len(rule.permissions) == 0:
 		d.Allowed, d.Reason = rule.action == Allow, ByIntention
+		rule.JWT.demand(&d, req)
 	case err != nil && rule.paths:
 		d.Reason = BadPath
 	default:
 		r.permitted(&d, rule, req)
+		rule.JWT.demand(&d, req)
 	}
 	return d
 }
@@ -138,7 +153,7 @@ func (r *Rules) DecideConnection(caller tlsutil.ServiceID) Decision {
 	case rule == nil:
 	case rule.broken != nil:
 		d.Reason = NotSupported
-	case len(rule.permissions) > 0:
+	case len(rule.permissions) > 0, rule.JWT != nil:
 		d.Reason = NeedsRequest
 	default:
 		d.Allowed, d.Reason = rule.action == Allow, ByIntention
@@ -176,11 +191,8 @@ func (r *Rules) permitted(d *Decision, rule *rule, req *Request) {
 			continue
 		}
 		d.Permission = n + 1
-		if p.jwt {
-			d.Reason = NotSupported
-			return
-		}
 		d.Allowed, d.Reason = p.action == Allow, ByPermission
+		p.jwt.demand(d, req)
 		return
 	}
 	d.Allowed, d.Reason = r.o.Default == Allow, ByDefault

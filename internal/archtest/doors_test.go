@@ -29,6 +29,8 @@ var doors = []door{
 		why: "full jitter between tries is written once for calls and once for watches"},
 	{path: "github.com/cespare/xxhash/v2", rooms: []string{"balancer", "internal/route"},
 		why: "the hash that sidecars use"},
+	{path: "github.com/go-jose/go-jose/v4", rooms: []string{"inbound/jwt"}, tests: true,
+		why: "signatures of JSON web tokens are where mistakes are paid for; it has no dependencies of its own"},
 	{path: "github.com/google/go-cmp", rooms: []string{"idempotency/idempotencytest", "saga/sagatest"}, tests: true,
 		why: "differences that a reader understands; it may panic, so never outside tests"},
 	{path: "github.com/google/jsonschema-go", tests: true,
