@@ -300,6 +300,7 @@ func (c *Cluster) arm(m *Member, s *Settings) {
 		case breaker.Open:
 			now := mono.Now()
 			c.floor.trip(now, m, now+s.breaker.Open)
+			m.trips.Add(1)
 			c.log.Warn("circuit opened", "instance", m.ID, "until", change.Until)
 		case breaker.Closed:
 			c.floor.mend(mono.Now(), m)

@@ -54,6 +54,7 @@ func (c *Cluster) ejected(e breaker.Ejection) {
 	}
 	c.floor.eject(mono.Now(), m, e.Until)
 	c.tel.Ejected(string(e.Cause))
+	m.ejections.Add(1)
 	c.log.Warn("instance ejected", "instance", m.ID, "cause", string(e.Cause),
 		"until", time.Now().Add(e.Until-mono.Now()).Round(time.Millisecond), "times", e.Times)
 }

@@ -201,7 +201,7 @@ func (c *Cluster) Admit(ctx context.Context, e Entry) (a Admission, err error) {
 // line, or at which limit it was kept back.
 func (c *Cluster) tell(ctx context.Context, at string, began, waited time.Duration, err error) {
 	full, isFull := errors.AsType[*limit.FullError](err)
-	if waited > 0 || ctx.Err() != nil || isFull && full.Waited > 0 {
+	if waited > 0 || err != nil && ctx.Err() != nil || isFull && full.Waited > 0 {
 		c.tel.Queued(ctx, mono.Now()-began)
 	}
 	if err != nil {

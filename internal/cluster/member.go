@@ -33,6 +33,7 @@ type Member struct {
 	isCallable bool // guarded by the cluster
 
 	attempts, failures atomic.Uint64
+	trips, ejections   atomic.Uint32
 	latency            window.Histogram
 	silent             atomic.Bool // it gave no answer when it was last called
 
@@ -140,6 +141,10 @@ func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 		p.guard.judge(now, p.leave, p.trusted, r, answers)
 	}
 }
+
+// Trouble counts how often the member's breaker has opened, and how often it was
+// ejected.
+func (m *Member) Trouble() (trips, ejections uint32) { return m.trips.Load(), m.ejections.Load() }
 
 // silence notes whether the member gave no answer. It seldom changes, and what is
 // not written is not fetched again by the other CPUs.

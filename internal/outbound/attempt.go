@@ -17,10 +17,8 @@ import (
 // call was answered, with the answer.
 type Attempt struct {
 	deadline.Context
-	// Number is 1 for the first attempt of a call.
-	Number int
-	// Kind is why it is made.
-	Kind telemetry.Attempt
+	// Try has its number, 1 for the first attempt of a call, and why it is made.
+	telemetry.Try
 
 	pick     cluster.Pick
 	began    time.Duration
@@ -55,9 +53,26 @@ func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
 	if a.trouble != nil { // the instance is not to blame, nor to praise
 		told = call.Outcome{Reason: call.Rejected}
 	}
-	a.pick.Judge(now, now-a.began, told)
-	a.span.Judged(&f.Call, out)
+	if a.span.IsRecording() {
+		a.record(f, out, func() { a.pick.Judge(now, now-a.began, told) })
+	} else {
+		a.pick.Judge(now, now-a.began, told)
+	}
 	a.way.Attempted(a, f.Protocol, a.Kind, out.Reason)
+}
+
+// record tells the span how the attempt went, and what came of it.
+func (a *Attempt) record(f *Flight, out call.Outcome, judge func()) {
+	trips, ejections := a.pick.Trouble()
+	judge()
+	t, e := a.pick.Trouble()
+	if t != trips {
+		a.span.BreakerOpened(a.Instance)
+	}
+	if e != ejections {
+		a.span.Ejected(a.Instance)
+	}
+	a.span.Judged(&f.Call, &a.Try, out)
 }
 
 // release gives back, once, what the attempt has taken.

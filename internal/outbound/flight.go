@@ -32,6 +32,7 @@ type Flight struct {
 	began    time.Duration
 	until    time.Duration // when the policy's time for the call is over, 0 is never
 	judged   time.Duration // when the last attempt was
+	paused   time.Duration // before the next attempt
 	span     telemetry.Span
 
 	place   cluster.Admission
@@ -149,10 +150,15 @@ func (f *Flight) next(kind telemetry.Attempt) (*Attempt, error) {
 	f.Attempts++
 	f.Instance = pick.ID
 	f.tried = append(f.tried, pick.Load())
-	a.Number, a.Kind, a.pick, a.way = f.Attempts, kind, pick, f.to.Way(pick.Cluster)
+	a.Try = telemetry.Try{Number: f.Attempts, Kind: kind, Instance: pick.ID, Address: pick.Address, Pause: f.paused}
+	a.pick, a.way, f.paused = pick, f.to.Way(pick.Cluster), 0
 	a.Silent, a.Follower = f.Stream, !f.Stream && !f.mayStall() && f.route.Hedge == nil // else nobody waits for our own end of it
 	a.Clock = &f.route.Clock
-	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, a.Number, pick.Address)
+	var before telemetry.Span
+	if f.attempt != nil {
+		before = f.attempt.span
+	}
+	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, before)
 	a.begin(ctx, now, f.tryUntil(now), span)
 	f.attempt = a
 	return a, nil
@@ -270,6 +276,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 	}
 	if why != nil {
 		f.way().RetryRefused(f.ctx, f.Protocol, refusal(why))
+		f.span.RetryRefused(refusal(why))
 	}
 	if why != nil && out.Err != nil {
 		out.Err = fmt.Errorf("%w (not tried again: %w)", out.Err, why)
@@ -278,7 +285,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		f.note(*out)
 		f.upstream.Retried()
 		f.way().Retried(f.ctx, f.Protocol, out.Reason)
-		f.span.Retrying(&f.Call, out.Reason)
+		f.span.Retrying(&f.Call, out.Reason, wait)
 	}
 	return wait, again
 }
@@ -330,6 +337,7 @@ func (f *Flight) left(now time.Duration) time.Duration {
 // is left, and names the last attempt's error too.
 func (f *Flight) pause(d time.Duration, last error) error {
 	err := f.ctx.Err()
+	f.paused = d
 	if d > 0 {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
@@ -397,7 +405,7 @@ func (f *Flight) End(out call.Outcome) {
 	if f.Stream {
 		f.record(out, mono.Now())
 	} else if out.Err != nil {
-		f.span.Judged(&f.Call, out)
+		f.span.Answered(&f.Call, out)
 	}
 	f.release()
 	f.place.Done(out.Reason)
@@ -455,7 +463,12 @@ func (f *Flight) note(out call.Outcome) {
 
 func (f *Flight) record(out call.Outcome, now time.Duration) {
 	f.way().Called(f.ctx, &f.Call, out, now-f.began)
-	f.span.Judged(&f.Call, out)
+	if f.span.IsRecording() {
+		if open, ok := errors.AsType[*cluster.AllOpenError](out.Err); ok && open.First != nil {
+			f.span.BreakersOpen(open.First.Name)
+		}
+		f.span.Answered(&f.Call, out)
+	}
 }
 
 // Inject writes the trace that the attempt belongs to.

@@ -63,6 +63,7 @@ const (
 	attrProtocol    = attribute.Key("innermesh.protocol")
 	attrKind        = attribute.Key("innermesh.kind")
 	attrLimit       = attribute.Key("innermesh.limit")
+	attrBackoff     = attribute.Key("innermesh.backoff")
 	attrCause       = attribute.Key("innermesh.cause")
 	attrState       = attribute.Key("innermesh.state")
 	attrResult      = attribute.Key("innermesh.result")
@@ -74,8 +75,12 @@ const (
 
 // The events of spans.
 const (
-	retryEventName = "retry"
-	hedgeEventName = "hedge"
+	eventRetry        = "retry"
+	eventRetryRefused = "retry refused"
+	eventHedge        = "hedge"
+	eventFault        = "fault"
+	eventBreaker      = "breaker"
+	eventEjection     = "ejection"
 )
 
 // What comes from outside is told apart up to a bound.

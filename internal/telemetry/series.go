@@ -19,22 +19,26 @@ type series struct {
 
 // labels are those that the conventions have for calls of the protocol.
 func (s series) labels(service string) []attribute.KeyValue {
-	kv := []attribute.KeyValue{attrServer.String(service)}
+	kv := s.about(service)
 	if s.protocol == call.GRPC {
-		kv = append(kv, attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(s.method)))
 		if s.status != 0 || s.reason == call.OK {
 			kv = append(kv, attrRPCStatus.String(codeName(s.status)))
 		}
-	} else {
-		kv = append(kv, attrMethod.String(s.method))
-		if s.status != 0 {
-			kv = append(kv, attrStatus.Int(s.status))
-		}
+	} else if s.status != 0 {
+		kv = append(kv, attrStatus.Int(s.status))
 	}
 	if e := errorType(s); e != "" {
 		kv = append(kv, attrError.String(e))
 	}
 	return kv
+}
+
+// about are those of them that are known before the call.
+func (s series) about(service string) []attribute.KeyValue {
+	if s.protocol == call.GRPC {
+		return []attribute.KeyValue{attrServer.String(service), attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(s.method))}
+	}
+	return []attribute.KeyValue{attrServer.String(service), attrMethod.String(s.method)}
 }
 
 // errorType is the status where there is one, else the reason.

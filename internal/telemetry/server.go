@@ -77,11 +77,19 @@ func (s *Server) Start(ctx context.Context, a Arrived, now time.Duration) (conte
 	if s == nil {
 		return ctx, Span{}
 	}
+	if span := trace.SpanFromContext(ctx); isOf(span, trace.SpanKindServer) { // of otelhttp or otelgrpc around us
+		return ctx, Span{span: span, lent: true}
+	}
 	ctx = s.t.propagator.Extract(ctx, a.Header) // also if nobody traces here: calls that are made go on with it
 	if int64(now) < s.t.untraced.Load() {
 		return ctx, Span{}
 	}
-	inner, span := s.t.tracer.Start(ctx, arrivedName(a), trace.WithSpanKind(trace.SpanKindServer))
+	about := []attribute.KeyValue{attrMethod.String(knownMethod(a.Method))}
+	if a.Protocol == call.GRPC {
+		about = []attribute.KeyValue{attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(a.Method))}
+	}
+	inner, span := s.t.tracer.Start(ctx, arrivedName(a), trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(about...), trace.WithAttributes(attrSource.String(s.t.source)))
 	if !span.IsRecording() {
 		span.End()
 		if !span.SpanContext().IsValid() {
@@ -90,13 +98,7 @@ func (s *Server) Start(ctx context.Context, a Arrived, now time.Duration) (conte
 		}
 		return inner, Span{}
 	}
-	span.SetAttributes(attrSource.String(s.t.source))
-	if a.Protocol == call.GRPC {
-		span.SetAttributes(attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(a.Method)))
-	} else {
-		span.SetAttributes(attrMethod.String(knownMethod(a.Method)))
-	}
-	return inner, Span{span}
+	return inner, Span{span: span}
 }
 
 func arrivedName(a Arrived) string {
@@ -124,10 +126,13 @@ func (s *Server) End(ctx context.Context, span Span, e Served) {
 	if span.span == nil {
 		return
 	}
-	span.span.SetAttributes(e.attributes()...)
 	if e.Refused != "" {
 		span.span.SetAttributes(attrReason.String(e.Refused))
 	}
+	if span.lent {
+		return
+	}
+	span.span.SetAttributes(e.attributes()...)
 	if e.Route != "" {
 		span.span.SetName(knownMethod(e.Method) + " " + e.Route)
 	}

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"context"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -13,92 +12,114 @@ import (
 
 // Span is the span of a call or an attempt. The zero Span records nothing, and
 // costs nothing.
-type Span struct{ span trace.Span }
-
-// Carrier is where a trace is written to so that it travels: HTTP headers or
-// gRPC metadata.
-type Carrier interface {
-	Get(key string) string
-	Set(key, value string)
-	Keys() []string
+type Span struct {
+	span trace.Span
+	lent bool   // it is somebody else's, who ends it and says how the call went
+	of   *spans // what an attempt's begins with
 }
 
-// StartCall begins the span of a whole call. Unless somebody records or
-// propagates, the context comes back as it was. now is on the clock of mono.Now.
-func (u *Upstream) StartCall(ctx context.Context, c *call.Call, now time.Duration) (context.Context, Span) {
-	if int64(now) < u.t.untraced.Load() {
-		return ctx, Span{}
-	}
-	inner, span := u.t.tracer.Start(ctx, u.spanName(c))
-	if !span.IsRecording() {
-		span.End()
-		if !span.SpanContext().IsValid() { // nobody traces: not even an unsampled trace was begun
-			u.t.untraced.Store(int64(now + untracedFor))
-			return ctx, Span{}
-		}
-		return inner, Span{}
-	}
-	span.SetAttributes(append(callAttributes(c), attrSource.String(u.t.source), attrServer.String(c.Service))...)
-	return inner, Span{span}
+// IsRecording says whether somebody wants to know.
+func (s Span) IsRecording() bool { return s.span != nil }
+
+// Retrying notes on the call's span why there will be another attempt, and after
+// which pause.
+func (s Span) Retrying(c *call.Call, r call.Reason, pause time.Duration) {
+	s.event(eventRetry, attrReason.String(r.String()), attrInstance.String(c.Instance),
+		attrNumber.Int(c.Attempts+1), attrBackoff.Float64(pause.Seconds()))
 }
 
-// untracedFor is how long the tracer is left alone after it has shown that it
-// does nothing: a program may set OpenTelemetry's global provider at any time.
-const untracedFor = time.Second
-
-// StartAttempt begins the span of one attempt, if the call's is recorded.
-func (u *Upstream) StartAttempt(ctx context.Context, parent Span, c *call.Call, number int, address string) (context.Context, Span) {
-	if parent.span == nil {
-		return ctx, Span{}
-	}
-	ctx, span := u.t.tracer.Start(ctx, u.spanName(c), trace.WithSpanKind(trace.SpanKindClient))
-	span.SetAttributes(append(callAttributes(c), attrServer.String(c.Service), attrPeer.String(address),
-		attrInstance.String(c.Instance), attrNumber.Int(number))...)
-	if number > 1 && c.Protocol == call.HTTP {
-		span.SetAttributes(attrResend.Int(number - 1))
-	}
-	return ctx, Span{span}
-}
-
-// Inject writes the trace of ctx to the carrier.
-func (u *Upstream) Inject(ctx context.Context, into Carrier) { u.t.propagator.Inject(ctx, into) }
-
-// Retrying notes on the call's span why there will be another attempt.
-func (s Span) Retrying(c *call.Call, r call.Reason) {
-	if s.span != nil {
-		s.span.AddEvent(retryEventName, trace.WithAttributes(
-			attrReason.String(r.String()), attrInstance.String(c.Instance), attrNumber.Int(c.Attempts+1)))
-	}
-}
+// RetryRefused notes on the call's span why there will be none.
+func (s Span) RetryRefused(why Refusal) { s.event(eventRetryRefused, attrReason.String(why.String())) }
 
 // Hedging notes on the call's span that another attempt is made beside those
 // under way.
 func (s Span) Hedging(c *call.Call) {
+	s.event(eventHedge, attrInstance.String(c.Instance), attrNumber.Int(c.Attempts))
+}
+
+// Injected notes on an attempt's span that trouble is made on purpose.
+func (s Span) Injected(name string) { s.event(eventFault, attrInjected.String(name)) }
+
+// BreakerOpened notes on an attempt's span that its failure was the one that
+// opened the instance's breaker.
+func (s Span) BreakerOpened(instance string) {
+	s.event(eventBreaker, attrInstance.String(instance), attrState.String("open"))
+}
+
+// BreakersOpen notes on the call's span that the breakers of all instances keep
+// it back. first is the instance that will be probed first.
+func (s Span) BreakersOpen(first string) {
+	s.event(eventBreaker, attrInstance.String(first), attrState.String("open"))
+}
+
+// Ejected notes on an attempt's span that its failure was the one for which the
+// instance was ejected.
+func (s Span) Ejected(instance string) { s.event(eventEjection, attrInstance.String(instance)) }
+
+func (s Span) event(name string, kv ...attribute.KeyValue) {
 	if s.span != nil {
-		s.span.AddEvent(hedgeEventName, trace.WithAttributes(attrInstance.String(c.Instance), attrNumber.Int(c.Attempts)))
+		s.span.AddEvent(name, trace.WithAttributes(kv...))
 	}
 }
 
-// Injected notes that trouble is made for an attempt on purpose.
-func (s Span) Injected(name string) {
-	if s.span != nil {
-		s.span.SetAttributes(attrInjected.String(name))
-	}
-}
-
-// Judged notes how the call or attempt was answered, or that it was not.
-func (s Span) Judged(c *call.Call, out call.Outcome) {
+// Answered notes on the call's span how it was answered, or that it was not.
+func (s Span) Answered(c *call.Call, out call.Outcome) {
 	if s.span == nil {
 		return
 	}
-	if c.Protocol == call.GRPC {
-		s.span.SetAttributes(attrRPCStatus.String(codeName(out.Status)))
-	} else if out.Status != 0 {
-		s.span.SetAttributes(attrStatus.Int(out.Status))
+	var room [8]attribute.KeyValue
+	kv := append(room[:0], attrAttempts.Int(c.Attempts))
+	if s.lent { // it has its owner's word for the rest
+		s.span.SetAttributes(append(kv, attrReason.String(out.Reason.String()))...)
+		return
 	}
-	s.span.SetAttributes(attrAttempts.Int(c.Attempts))
-	if e := errorType(series{protocol: c.Protocol, status: out.Status, reason: out.Reason}); e != "" {
-		s.span.SetAttributes(attrError.String(e), attrReason.String(out.Reason.String()), attrSent.String(out.Sent.String()))
+	s.judged(kv, c, out)
+}
+
+// Try is what the span of an attempt tells beside its outcome.
+type Try struct {
+	Number   int
+	Kind     Attempt
+	Instance string
+	Address  string
+	// Pause is how long the call waited before it.
+	Pause time.Duration
+}
+
+// Judged notes on an attempt's span how it went.
+func (s Span) Judged(c *call.Call, t *Try, out call.Outcome) {
+	if s.span == nil {
+		return
+	}
+	var room [14]attribute.KeyValue
+	kv := append(append(room[:0], s.of.about...), attrInstance.String(t.Instance), attrPeer.String(t.Address),
+		attrNumber.Int(t.Number), attrKind.String(t.Kind.String()))
+	if t.Number > 1 {
+		if c.Protocol == call.HTTP {
+			kv = append(kv, attrResend.Int(t.Number-1))
+		}
+		if t.Pause > 0 {
+			kv = append(kv, attrBackoff.Float64(t.Pause.Seconds()))
+		}
+	}
+	s.judged(kv, c, out)
+}
+
+// judged adds what an outcome tells.
+func (s Span) judged(kv []attribute.KeyValue, c *call.Call, out call.Outcome) {
+	if c.Protocol == call.GRPC {
+		if out.Status != 0 || out.Reason == call.OK {
+			kv = append(kv, attrRPCStatus.String(codeName(out.Status)))
+		}
+	} else if out.Status != 0 {
+		kv = append(kv, attrStatus.Int(out.Status))
+	}
+	e := errorType(series{protocol: c.Protocol, status: out.Status, reason: out.Reason})
+	if e != "" {
+		kv = append(kv, attrError.String(e), attrReason.String(out.Reason.String()), attrSent.String(out.Sent.String()))
+	}
+	s.span.SetAttributes(kv...)
+	if e != "" {
 		message := ""
 		if out.Err != nil {
 			message = out.Err.Error()
@@ -109,22 +130,7 @@ func (s Span) Judged(c *call.Call, out call.Outcome) {
 
 // End ends the span. It may be called on a zero Span.
 func (s Span) End() {
-	if s.span != nil {
+	if s.span != nil && !s.lent {
 		s.span.End()
 	}
-}
-
-// spanName keeps to names of bounded number: never a path.
-func (u *Upstream) spanName(c *call.Call) string {
-	if c.Protocol == call.GRPC {
-		return trimSlash(c.Method)
-	}
-	return u.names[knownMethod(c.Method)]
-}
-
-func callAttributes(c *call.Call) []attribute.KeyValue {
-	if c.Protocol == call.GRPC {
-		return []attribute.KeyValue{attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(c.Method))}
-	}
-	return []attribute.KeyValue{attrMethod.String(knownMethod(c.Method))}
 }

@@ -12,10 +12,11 @@ import (
 type Upstream struct {
 	t       *Telemetry
 	service string
-	names   map[string]string // of spans, by HTTP method
 	lost    *Way
 
 	series atomic.Int64 // of all ways' calls
+	named  sync.Map     // *spans by method
+	names  atomic.Int64 // how many there are
 
 	mu   sync.Mutex
 	ways map[way]*Way
@@ -23,10 +24,7 @@ type Upstream struct {
 
 // Upstream prepares the recording of calls to a service.
 func (t *Telemetry) Upstream(service string) *Upstream {
-	u := &Upstream{t: t, service: service, names: make(map[string]string, len(knownMethods)+1), ways: make(map[way]*Way)}
-	for _, m := range append(knownMethods[:], other) {
-		u.names[m] = m + " " + service
-	}
+	u := &Upstream{t: t, service: service, ways: make(map[way]*Way)}
 	u.lost = u.Way("", "", "")
 	return u
 }

@@ -205,19 +205,21 @@ func TestSpans(t *testing.T) {
 	u := tel.Upstream("web")
 	c := &call.Call{Service: "web", Protocol: call.HTTP, Method: "FROB", Instance: "web-1", Attempts: 2}
 	ctx, whole := u.StartCall(t.Context(), c, 1)
-	_, attempt := u.StartAttempt(ctx, whole, c, 2, "10.0.0.1:80")
-	whole.Retrying(c, call.Reset)
+	_, attempt := u.StartAttempt(ctx, whole, c, telemetry.Span{})
+	whole.Retrying(c, call.Reset, 0)
 	out := call.Outcome{Reason: call.Reset, Sent: call.SentUnknown, Err: errors.New("it broke")}
-	attempt.Judged(c, out)
+	attempt.Judged(c, &telemetry.Try{
+		Number: 2, Kind: telemetry.Retry, Instance: "web-1", Address: "10.0.0.1:80", Pause: 250 * time.Millisecond,
+	}, out)
 	attempt.End()
-	whole.Judged(c, out)
+	whole.Answered(c, out)
 	whole.End()
 	ended := spans.Ended()
 	if len(ended) != 2 {
 		t.Fatalf("%d spans", len(ended))
 	}
 	for i, want := range []map[attribute.Key]string{
-		{"innermesh.instance": "web-1", "network.peer.address": "10.0.0.1:80", "http.request.resend_count": "1", "error.type": "reset", "innermesh.attempt": "2"},
+		{"innermesh.instance": "web-1", "network.peer.address": "10.0.0.1:80", "http.request.resend_count": "1", "error.type": "reset", "innermesh.attempt": "2", "innermesh.kind": "retry", "innermesh.backoff": "0.25"},
 		{"innermesh.source": "checkout", "server.address": "web", "innermesh.attempts": "2", "innermesh.sent": "sent, result unknown", "http.request.method": "_OTHER"},
 	} {
 		got := make(map[attribute.Key]string)
