@@ -21,7 +21,7 @@ var ErrPlainText = errors.New("this program serves in plain text: set Options.TL
 // have their handshake behind them: both ends have shown certificates, which
 // rotate under the listener, and the client is one that [TLSOptions].Authorize
 // welcomes. HTTP/2 and HTTP/1.1 are negotiated; hand the listener to any
-// http.Server, or to a grpc.Server with [Mesh.GRPCServerCredentials]. With
+// http.Server, or to a grpc.Server that has [Mesh.GRPCServerOptions]. With
 // [TLSPermissive] connections in plain text are accepted too, with [TLSOff] or
 // without an identity no others.
 //
@@ -40,6 +40,9 @@ func (m *Mesh) Listen(ctx context.Context, addr string) (net.Listener, error) {
 		l = m.security.handshaker.Listen(l)
 	}
 	m.onClose(func(context.Context) error { return ignoreEnded(l.Close()) })
+	if m.closed() {
+		return nil, ErrClosed
+	}
 	return l, nil
 }
 
@@ -68,9 +71,8 @@ func (m *Mesh) ServerTLSConfig() (*tls.Config, error) {
 }
 
 // GRPCServerCredentials secure a gRPC server's connections, those that
-// [Mesh.Listen] has accepted as well as others:
-//
-//	grpc.NewServer(grpc.Creds(m.GRPCServerCredentials()))
+// [Mesh.Listen] has accepted as well as others. They are part of
+// [Mesh.GRPCServerOptions].
 //
 // Other than gRPC's own they take clients that negotiate no protocol, as Consul's
 // built-in proxy and its sidecars for services of protocol tcp. A caller's

@@ -61,7 +61,7 @@ func servedHTTP(tb testing.TB, m *mesh.Mesh, h http.Handler) (addr string) {
 func servedGRPC(tb testing.TB, m *mesh.Mesh, p *payments, options ...grpc.ServerOption) (addr string) {
 	tb.Helper()
 	l := listened(tb, m)
-	s := grpc.NewServer(append(options, grpc.Creds(m.GRPCServerCredentials()))...)
+	s := grpc.NewServer(append(m.GRPCServerOptions(), options...)...)
 	grpc_testing.RegisterTestServiceServer(s, p)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()

@@ -241,6 +241,12 @@ func (m *Mesh) onClose(f func(context.Context) error) {
 	}
 }
 
+func (m *Mesh) closed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.isClosed
+}
+
 // caller tells this copy of the program from those on other machines.
 func (m *Mesh) caller() string {
 	host, err := os.Hostname()

@@ -52,9 +52,10 @@ func (m *Mesh) Middleware(next http.Handler) http.Handler {
 // turned away is answered with RESOURCE_EXHAUSTED or DEADLINE_EXCEEDED, and with
 // grpc-retry-pushback-ms; a handler that panics with INTERNAL. Options of one's own
 // may stand beside these; interceptors that come after them see what is let in.
+// [Mesh.GRPCServerCredentials] are among them; others that come after them win.
 func (m *Mesh) GRPCServerOptions() []grpc.ServerOption {
 	m.serve()
-	return grpcadapter.ServerOptions(m.pathIn.server)
+	return append([]grpc.ServerOption{grpc.Creds(m.GRPCServerCredentials())}, grpcadapter.ServerOptions(m.pathIn.server)...)
 }
 
 // pathIn is what this program serves with. It follows its own policy once it is

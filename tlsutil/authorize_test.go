@@ -51,6 +51,11 @@ func TestAuthorizers(t *testing.T) {
 		{"target in another namespace", AuthorizeTarget(ServiceID{Service: "web", Namespace: "blue"}), self, web.String(), false},
 		{"target in our partition", AuthorizeTarget(ServiceID{Service: "web"}), parse("spiffe://td/ap/x/ns/blue/dc/dc1/svc/me"), "spiffe://td/ap/x/ns/blue/dc/dc1/svc/web", true},
 		{"target in the default partition, said", AuthorizeTarget(ServiceID{Service: "web", Partition: "default"}), self, web.String(), true},
+		{"mesh", AuthorizeMesh(), self, web.String(), true},
+		{"mesh in another dc and namespace", AuthorizeMesh(), self, "spiffe://td/ns/blue/dc/dc2/svc/web", true},
+		{"mesh, a gateway", AuthorizeMesh(), self, "spiffe://td/gateway/mesh/dc/dc1", false},
+		{"mesh, another domain", AuthorizeMesh(), self, "spiffe://other/ns/default/dc/dc1/svc/web", false},
+		{"mesh without services", AuthorizeMesh(), parse("spiffe://td/me"), "spiffe://td/x", true},
 		{"trust domain", AuthorizeTrustDomain("td"), self, "spiffe://td/x", true},
 		{"other trust domain", AuthorizeTrustDomain("td"), self, "spiffe://td2/x", false},
 	}
