@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,6 +29,8 @@ const (
 	crashLog    = "INNERMESH_SAGA_CRASH"
 	crashTarget = "INNERMESH_SAGA_CRASH_TARGET"
 	crashDrain  = "INNERMESH_SAGA_CRASH_DRAIN"
+	// refused ends the IDs of sagas that can not be completed.
+	refused = "-refused"
 )
 
 // TestCrash kills a program that carries sagas out, again and again, at random
@@ -126,6 +129,8 @@ func (w *town) ServeHTTP(res http.ResponseWriter, req *http.Request) {
 		w.repeats++
 	case mood < 8:
 		status = http.StatusServiceUnavailable
+	case way == "do" && name == "charge" && strings.HasSuffix(id, refused):
+		status = http.StatusUnprocessableEntity
 	case way == "do" && name != "ship" && mood < 14:
 		status = http.StatusUnprocessableEntity
 	case way == "do":
@@ -212,10 +217,14 @@ func live(ctx context.Context, path string) error {
 		return err
 	}
 	if os.Getenv(crashDrain) != "true" {
+		var n atomic.Int32
 		for range 4 {
 			go func() {
 				for {
 					id := idempotency.NewKey()
+					if n.Add(1)%4 == 1 {
+						id += refused
+					}
 					if err := saga.Start(ctx, c, def, id, numbers{}); err != nil {
 						fmt.Fprintln(os.Stderr, "child:", err)
 						os.Exit(4)
