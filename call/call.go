@@ -45,6 +45,9 @@ type Call struct {
 	// Serving is which attempt of its caller's the call is being served for that
 	// this one is a part of; 0 if that is not known.
 	Serving int
+	// RequestID is that of the call being served, which this one hands on; empty
+	// if there is none or the caller has put one on the request itself.
+	RequestID string
 	// Options are what the caller said about this call with [With].
 	Options Options
 	// Key is the idempotency key that the library puts on all attempts, empty if

@@ -20,6 +20,9 @@ func (t *try) outgoing(f *outbound.Flight) context.Context {
 	if f.Options.Priority != "" {
 		t.trace.Set(call.PriorityHeader, f.Options.Priority)
 	}
+	if f.RequestID != "" {
+		t.trace.Set(call.RequestIDHeader, f.RequestID)
+	}
 	if t.Number > 1 {
 		t.trace.Set(call.AttemptHeader, strconv.Itoa(t.Number))
 	}

@@ -35,7 +35,7 @@ func (g *server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	inner, refused := g.Enter(ctx, a)
 	_ = grpc.SetHeader(ctx, metadata.MD{call.RequestIDHeader: {a.Inbound.RequestID}}) // best effort, as all that follows the answer
 	if refused != nil {
-		trailer, st := refusalOf(refused)
+		trailer, st := g.refusal(refused)
 		_ = grpc.SetTrailer(ctx, trailer)
 		return nil, st
 	}
@@ -55,7 +55,7 @@ func (g *server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	ctx, refused := g.Enter(ss.Context(), a)
 	_ = ss.SetHeader(metadata.MD{call.RequestIDHeader: {a.Inbound.RequestID}}) // as above
 	if refused != nil {
-		trailer, st := refusalOf(refused)
+		trailer, st := g.refusal(refused)
 		ss.SetTrailer(trailer)
 		return st
 	}
@@ -97,17 +97,17 @@ func describeServed(ctx context.Context, a *inbound.Arrival, method string) {
 	}
 }
 
-// refusalOf gives a refusal its status, and says when it helps to come again, as
-// gRFC A6 has it.
-func refusalOf(err error) (metadata.MD, error) {
+// refusal gives a refusal its status, and says when it helps to come again, as gRFC
+// A6 has it.
+func (g *server) refusal(err error) (metadata.MD, error) {
 	e, ok := errors.AsType[*inbound.RefusedError](err)
 	if !ok {
 		e = &inbound.RefusedError{Reason: inbound.Denied}
 	}
-	var trailer metadata.MD
+	trailer := g.tellLoad(metadata.MD{})
 	if e.RetryAfter > 0 {
 		after := (e.RetryAfter + time.Millisecond - 1).Milliseconds()
-		trailer = metadata.MD{pushbackTrailer: {strconv.FormatInt(after, 10)}}
+		trailer[pushbackTrailer] = []string{strconv.FormatInt(after, 10)}
 	}
 	return trailer, status.Error(codes.Code(e.Code()), e.Message())
 }
@@ -122,12 +122,20 @@ func (g *server) leave(ctx context.Context, a *inbound.Arrival, value any, err *
 	}
 	code := codeOfAnswer(*err)
 	e.Status, e.Reason = int(code), call.ClassifyGRPC(uint32(code))
-	var trailer metadata.MD
-	if utilization, known := g.Load(); known {
-		trailer = metadata.MD{loadTrailer: {loadReport(utilization)}}
-	}
+	trailer := g.tellLoad(nil) // before the leaving: with this call
 	g.Leave(a, e)
 	return trailer
+}
+
+// tellLoad adds to a trailer, which may be nil, how much this program carries.
+func (g *server) tellLoad(to metadata.MD) metadata.MD {
+	if utilization, known := g.Load(); known {
+		if to == nil {
+			to = make(metadata.MD, 1)
+		}
+		to[loadTrailer] = []string{loadReport(utilization)}
+	}
+	return to
 }
 
 // codeOfAnswer is the code that gRPC makes of a handler's error.

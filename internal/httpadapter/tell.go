@@ -20,6 +20,9 @@ func (x *exchange) tell(number int, left time.Duration) {
 	if x.Options.Priority != "" {
 		x.own()[headerPriority] = []string{x.Options.Priority}
 	}
+	if x.RequestID != "" {
+		x.own()[headerRequestID] = []string{x.RequestID}
+	}
 	if number > 1 {
 		x.own()[headerAttempt] = []string{strconv.Itoa(number)}
 	}

@@ -60,6 +60,7 @@ func (f *Flight) Leg() *upstream.Destination { return f.to }
 // start finds the call's way and puts it on the clock.
 func (f *Flight) start(ctx context.Context, d *upstream.Directory, r Request) (err error) {
 	f.ctx, f.began, f.tried = ctx, mono.Now(), f.places[:0]
+	f.inherit(r)
 	if f.upstream, err = d.Get(f.Service); err != nil {
 		return err
 	}
@@ -269,7 +270,6 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		fresh = false
 	}
 	left := f.left(now)
-	f.Serving = call.InboundFrom(f.ctx).Attempt
 	wait, again, why := f.route.Retry.Next(&f.Call, *out, f.enough(left, now), now, fresh)
 	if f.WaitForReady && errors.Is(why, retry.ErrNoTime) {
 		return left, true // who wants to wait waits to the end of its time
