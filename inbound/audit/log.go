@@ -32,13 +32,13 @@ type Options struct {
 func (o Options) Validate() error {
 	var faults []error
 	if o.Handler == nil {
-		faults = append(faults, errors.New("Handler: is nil, and is required"))
+		faults = append(faults, fmt.Errorf("%s: is nil, and is required", "Handler"))
 	}
 	if !(o.AllowedRatio <= 1) { // also of what is no number
 		faults = append(faults, fmt.Errorf("AllowedRatio: %v: must be at most 1", o.AllowedRatio))
 	}
 	if o.Queue < 0 {
-		faults = append(faults, fmt.Errorf("Queue: %d is negative", o.Queue))
+		faults = append(faults, fmt.Errorf("%s: %d is negative", "Queue", o.Queue))
 	}
 	return errors.Join(faults...)
 }

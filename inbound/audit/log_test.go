@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
 	"os"
@@ -129,7 +128,7 @@ func TestSlowHandler(t *testing.T) {
 
 func TestCloseDoesNotHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &slow{Handler: slog.NewTextHandler(io.Discard, nil), gate: make(chan struct{})}
+		h := &slow{Handler: slog.NewJSONHandler(&bytes.Buffer{}, nil), gate: make(chan struct{})}
 		l := open(t, audit.Options{Handler: h})
 		for range 3 {
 			l.Record(audit.Record{})
@@ -152,7 +151,7 @@ func TestCloseDoesNotHang(t *testing.T) {
 
 func TestFailingHandlerIsCounted(t *testing.T) {
 	var log bytes.Buffer
-	h := &slow{Handler: slog.NewTextHandler(io.Discard, nil), gate: make(chan struct{}), fail: true}
+	h := &slow{Handler: slog.NewJSONHandler(&bytes.Buffer{}, nil), gate: make(chan struct{}), fail: true}
 	close(h.gate)
 	l := open(t, audit.Options{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 3 {
@@ -224,7 +223,7 @@ func TestFile(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	l, err := audit.New(audit.Options{Handler: slog.NewTextHandler(io.Discard, nil)})
+	l, err := audit.New(audit.Options{Handler: slog.NewJSONHandler(&bytes.Buffer{}, nil)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func (o Options) Validate() error {
 	var faults []error
 	for n, name := range o.Forwarders {
 		if err := (tlsutil.ServiceID{TrustDomain: "d", Datacenter: "d", Service: name}).Validate(); err != nil {
-			faults = append(faults, fmt.Errorf("Forwarders[%d]: %q is no name of a service", n, name))
+			faults = append(faults, fmt.Errorf("%s[%d]: %q is no name of a service", "Forwarders", n, name))
 		}
 	}
 	return errors.Join(faults...)

@@ -29,7 +29,7 @@ type Options struct {
 func (o Options) Validate() error {
 	var faults []error
 	if o.Path == "" || filepath.Base(o.Path) != filepath.Base(filepath.Clean(o.Path)) {
-		faults = append(faults, errors.New("Path: must name a file"))
+		faults = append(faults, fmt.Errorf("%s: must name a file", "Path"))
 	}
 	for _, f := range []struct {
 		field string
