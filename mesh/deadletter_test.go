@@ -421,3 +421,25 @@ func TestDurableCallWithABadKey(t *testing.T) {
 		t.Errorf("%d requests, %d calls, letters %v", n.Load(), p.calls.Load(), left)
 	}
 }
+
+// A stream that must not be lost is refused at once; others go on as ever.
+func TestGRPCStreamCanNotBeKept(t *testing.T) {
+	recorder, sink := keeping(t, deadletter.RecorderOptions{All: true})
+	p := &payments{down: func(grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse], int32) error { return nil }}
+	m := newMesh(t, mesh.Options{Discovery: addresses{"payments": p.three(t)}, DeadLetters: recorder})
+	stub := dialled(t, m)
+	_, err := stub.StreamingOutputCall(deadletter.With(limited(t), deadletter.Mark{}), new(grpc_testing.StreamingOutputCallRequest))
+	if status.Code(err) != codes.Unimplemented || p.calls.Load() != 0 {
+		t.Errorf("a marked stream: %v after %d calls", err, p.calls.Load())
+	}
+	stream, err := stub.StreamingOutputCall(limited(t), new(grpc_testing.StreamingOutputCallRequest))
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Errorf("a stream like others: %v", err)
+	}
+	if all := letters(t, sink); len(all) != 0 {
+		t.Errorf("kept %v", all)
+	}
+}

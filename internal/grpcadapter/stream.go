@@ -7,10 +7,12 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/deadletter"
 	"github.com/innermesh/innermesh/internal/outbound"
 )
 
@@ -21,6 +23,9 @@ func (c *client) stream(
 	service, ok := serviceOf(cc)
 	if !ok {
 		return open(ctx, desc, cc, method, opts...)
+	}
+	if mark, marked := deadletter.MarkFrom(ctx); marked && !mark.Off && c.letters != nil {
+		return nil, errDurableStream
 	}
 	x := &stream{facts: facts{ctx: ctx, service: service, method: method}, desc: desc, cc: cc, open: open, opts: opts}
 	describe(ctx, &x.Call, service, method, opts)
@@ -36,6 +41,11 @@ func (c *client) stream(
 	x.take(opened)
 	return x, nil
 }
+
+// errDurableStream is told before anything is sent: who has asked that nothing be
+// lost must not find out afterwards.
+var errDurableStream = status.Error(codes.Unimplemented,
+	"innermesh: a stream can not be kept as a letter: make it a call with one request and one answer, or take deadletter.With off its context")
 
 // stream is one streaming call. A call that streams only from the server is
 // tried again until its first message has come: its one request is kept until
