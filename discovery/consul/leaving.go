@@ -101,11 +101,21 @@ func (k *keeper) Deregister(ctx context.Context) error {
 func (k *keeper) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, parting)
 	defer cancel()
-	return persist(ctx, func(ctx context.Context) error {
-		err := k.r.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
-		if isNotFound(err) {
-			return nil
-		}
-		return err
-	})
+	return persist(ctx, k.removeOnce)
+}
+
+// withdraw removes what nobody has been told of. It is tried once: an agent that
+// is away will not have it.
+func (k *keeper) withdraw(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = k.removeOnce(ctx) // else it is forgotten in its time, for want of signs of life
+}
+
+func (k *keeper) removeOnce(ctx context.Context) error {
+	err := k.r.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
+	if isNotFound(err) {
+		return nil
+	}
+	return err
 }

@@ -43,6 +43,9 @@ func (r *Registrar) Register(ctx context.Context, reg discovery.Registration) (d
 	}
 	k := newKeeper(r, body, reg)
 	if err := r.first(ctx, reg, k.put); err != nil {
+		if ctx.Err() != nil { // perhaps the agent had just taken it
+			k.withdraw(ctx)
+		}
 		return nil, err
 	}
 	if err := k.start(); err != nil {

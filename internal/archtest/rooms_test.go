@@ -94,7 +94,7 @@ var rooms = map[string]room{
 	// Floor 6: translators.
 	"internal/grpcadapter": {floor: 6, may: []string{
 		"call", "discovery", "tlsutil", "internal/listener", "policy", "limit", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
-		"deadletter", "idempotency",
+		"deadletter", "health", "idempotency",
 	}},
 	"internal/httpadapter": {floor: 6, may: []string{
 		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
