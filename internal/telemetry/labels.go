@@ -13,7 +13,7 @@ type Label struct {
 // of errors are never among their values.
 func Labels() []Label {
 	return []Label{
-		{attrSource, "the program that calls, [mesh.Options].Service"},
+		{attrSource, "this program, by mesh.Options.Service: the one that calls, or that serves where calls come in"},
 		{attrService, "the service that is called, by its logical name"},
 		{attrDestination, "the service whose instances are called: another one where a route, a redirect or a failover leads there"},
 		{attrSubset, "the subset of the destination, if calls go to one"},
