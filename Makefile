@@ -50,6 +50,10 @@ integration: consul ## The tests of the packages that use a real Consul, builds 
 	INNERMESH_REQUIRE_CONSUL=1 go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) \
 		$$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/internal\/consultest/ {print $$1}')
 
+.PHONY: interop
+interop: engines consul ## TLS with programs that nobody here wrote: Consul's built-in proxy, openssl, curl
+	INNERMESH_REQUIRE_CONSUL=1 INNERMESH_REQUIRE_ENGINES=1 go test -race -count=1 -timeout $(TIMEOUT) ./internal/interop
+
 .PHONY: conformance
 conformance: consul ## What config entries make of a call, beside what Consul tells a sidecar
 	@# Without a pattern, so that go test lets it print its table.
@@ -133,7 +137,7 @@ crash: ## Kill real processes at random points, ROUNDS (default 2000) times, and
 	done
 
 .PHONY: engines
-engines: ## Install Redis, NATS and PostgreSQL for tests from Debian's packages, where they are missing
+engines: ## Install Redis, NATS, PostgreSQL, openssl and curl for tests from Debian's packages, where they are missing
 	@.ci/engines
 
 .PHONY: consul

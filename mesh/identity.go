@@ -47,6 +47,9 @@ func (m *Mesh) openIdentity() error {
 	return nil
 }
 
+// native says that this program serves as those do that Consul calls native.
+func (m *Mesh) native() bool { return m.o.TLS.Consul && m.o.TLS.Mode != TLSOff }
+
 // secure returns how connections are secured, nil if they are not.
 func (m *Mesh) secure() func(context.Context, *policy.Target) (*tls.Config, error) {
 	if m.identity == nil || m.o.TLS.PlainCalls {

@@ -47,7 +47,8 @@ type Registration struct {
 	// Default: none.
 	Version string
 	// Native says that the port speaks mTLS with an identity of Consul's CA, so that
-	// sidecars may call it. [Mesh.Serve] says so itself. Default: false.
+	// sidecars may call it. Default: false, but with [TLSOptions].Consul it is always
+	// said.
 	Native bool
 	// TTL is how long it counts as alive without a sign of life, which is given
 	// three times as often. Default: 15 s.
@@ -156,7 +157,7 @@ func (m *Mesh) registrations(r Registration) []discovery.Registration {
 			Weight:  r.Weight, Tags: slices.Clone(r.Tags), Meta: meta,
 			Region: m.o.Region, Zone: m.o.Zone,
 		},
-		WarningWeight: r.WarningWeight, TaggedAddresses: maps.Clone(r.TaggedAddresses), MeshNative: r.Native,
+		WarningWeight: r.WarningWeight, TaggedAddresses: maps.Clone(r.TaggedAddresses), MeshNative: r.Native || m.native(),
 		TTL: r.TTL, DeregisterAfter: r.DeregisterAfter,
 		CheckHTTP: r.CheckHTTP, CheckGRPC: r.CheckGRPC, CheckInterval: r.CheckInterval,
 		Reporter: m.health, Maintained: m.maintained("maintenance"),

@@ -54,8 +54,20 @@ func (m *Mesh) central() (discovery.Source, []policySource, error) {
 		&entries{policyconsul.New(client, policyconsul.Options{Service: m.o.Service})},
 		&kvDocuments{client: client, prefix: prefix},
 	}
-	return discoveryconsul.New(client, discoveryconsul.Options{Logger: m.log}), followed, nil
+	return discoveryconsul.New(client, discoveryconsul.Options{Connect: m.callsNatives(), Logger: m.log}), followed, nil
 }
+
+// kind tells apart whose instances are kept.
+func (m *Mesh) kind() string {
+	if m.callsNatives() {
+		return " native"
+	}
+	return ""
+}
+
+// callsNatives says that calls go to instances that speak mTLS, by a sidecar if need
+// be, and not to what is behind a sidecar.
+func (m *Mesh) callsNatives() bool { return m.native() && !m.o.TLS.PlainCalls }
 
 // consulClient is the one client of this program, since watches are shared within
 // one. Only build calls it.
@@ -83,7 +95,7 @@ func (m *Mesh) kept(source discovery.Source, followed []policySource) (discovery
 	}
 	store, err := lastgood.Open(m.o.SnapshotDir, lastgood.Options{
 		Service: m.o.Service, Log: m.log,
-		Fingerprint: strings.Join([]string{keptFormat, agent, m.o.Consul.Datacenter, m.o.Consul.KVPrefix}, " "),
+		Fingerprint: strings.Join([]string{keptFormat, agent, m.o.Consul.Datacenter, m.o.Consul.KVPrefix}, " ") + m.kind(),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -14,9 +14,11 @@ type TLSOptions struct {
 	Source tlsutil.Source
 	// Consul takes the identity of this program's service from Consul's CA,
 	// through the agent, which needs a token with service:write on it. Servers
-	// must then be the very target of a call, its datacenter included. Calls and
-	// handshakes wait for the identity as long as a connection may take. Versions
-	// and cipher suites are those of Consul's mesh config entry. Default: false.
+	// must then be the very target of a call, its datacenter included; of those that
+	// Consul has, calls go to the ones that speak mTLS natively, as this program is
+	// registered too, or by a sidecar. Calls and handshakes wait for the identity as
+	// long as a connection may take. Versions and cipher suites are those of Consul's
+	// mesh config entry. Default: false.
 	Consul bool
 	// DevCA makes up the identity of this program's service, for development and
 	// for tests within one process. Default: none.

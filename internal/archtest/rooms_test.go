@@ -108,6 +108,7 @@ var rooms = map[string]room{
 	"examples/...": {floor: 8, may: []string{publicBelow, "internal/consultest"}},
 	"meshtest":     {floor: 8, may: []string{publicBelow}, planned: true},
 
-	// It has tests only, of the whole house.
-	"internal/drill": {floor: 8},
+	// They have tests only, of the whole house.
+	"internal/drill":   {floor: 8},
+	"internal/interop": {floor: 8},
 }

@@ -189,7 +189,7 @@ func TestListenerProbed(t *testing.T) {
 	}
 }
 
-// Under TLS 1.2 a client may ask to begin anew. It is told no, and counted.
+// Under TLS 1.2 a client may ask to begin anew. It is refused, and counted.
 func TestListenerRenegotiation(t *testing.T) {
 	e, h := newEnds(t), newHeard()
 	o := e.options()
