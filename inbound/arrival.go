@@ -82,7 +82,30 @@ func (a *Arrival) Values(name string) []string {
 	if a.Protocol == call.GRPC {
 		return a.Header[strings.ToLower(name)]
 	}
-	return a.Header[textproto.CanonicalMIMEHeaderKey(name)]
+	return a.Header[canonical(name)]
+}
+
+// canonical knows the names by heart that are looked for in every call; net/http
+// makes those anew each time.
+func canonical(name string) string {
+	switch name {
+	case call.AttemptHeader:
+		return "Innermesh-Attempt"
+	case call.PriorityHeader:
+		return "Innermesh-Priority"
+	case call.RequestIDHeader:
+		return "X-Request-Id"
+	case LeftHeader:
+		return "X-Envoy-Expected-Rq-Timeout-Ms"
+	case "traceparent":
+		return "Traceparent"
+	case "tracestate":
+		return "Tracestate"
+	case "baggage":
+		return "Baggage"
+	default:
+		return textproto.CanonicalMIMEHeaderKey(name)
+	}
 }
 
 // host is the remote address without the port, which tells apart those whom

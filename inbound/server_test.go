@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,5 +147,18 @@ func TestRequestIDs(t *testing.T) {
 		}
 		seen[id] = true
 		s.Leave(a, inbound.Ending{Status: 200})
+	}
+}
+
+// Names are looked up as the protocol spells them.
+func TestArrivalGet(t *testing.T) {
+	for _, name := range []string{
+		call.AttemptHeader, call.PriorityHeader, call.RequestIDHeader, inbound.LeftHeader, "traceparent", "tracestate", "baggage", "x-tenant", "X-Tenant",
+	} {
+		web := get(name, "v")
+		wire := &inbound.Arrival{Protocol: call.GRPC, Header: map[string][]string{strings.ToLower(name): {"v"}}}
+		if web.Get(name) != "v" || wire.Get(name) != "v" || web.Get("other") != "" {
+			t.Errorf("%s: %q and %q", name, web.Get(name), wire.Get(name))
+		}
 	}
 }
