@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	if id := os.Getenv(backendEnv); id != "" {
 		exit(backend(id, agent, service))
 	}
+	if limits := os.Getenv(overloadEnv); limits != "" {
+		exit(overloaded(limits))
+	}
 	if dir := os.Getenv(clientEnv); dir != "" {
 		exit(client(agent, service, dir, os.Getenv(startEnv)))
 	}
