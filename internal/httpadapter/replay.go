@@ -18,7 +18,9 @@ type replay struct {
 	uses int
 	tell interface{ Stir() } // told of each piece that goes out; may be nil
 
-	mu       sync.Mutex // held while reading src: the next reader waits for the last one's bytes
+	reading sync.Mutex // held while reading src: the next reader waits for the last one's bytes
+
+	mu       sync.Mutex // never held while reading: an answer may come before the body
 	kept     []byte
 	limit    int
 	overflow bool
@@ -60,6 +62,9 @@ func (b *replay) next(limit int) (io.ReadCloser, func() (io.ReadCloser, error), 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.limit = max(limit, 0)
+	if b.uses > 1 && b.overflow { // a read that was under way when the attempt was judged
+		return nil, nil, b.tooLong()
+	}
 	return b.reader(), b.again, nil
 }
 
@@ -68,9 +73,13 @@ func (b *replay) again() (io.ReadCloser, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.overflow {
-		return nil, fmt.Errorf("the body is longer than the %d bytes that are kept", b.limit)
+		return nil, b.tooLong()
 	}
 	return b.reader(), nil
+}
+
+func (b *replay) tooLong() error {
+	return fmt.Errorf("the body is longer than the %d bytes that are kept", b.limit)
 }
 
 func (b *replay) reader() *replayReader {
@@ -137,6 +146,36 @@ type replayReader struct {
 
 // Read implements [io.Reader].
 func (r *replayReader) Read(p []byte) (int, error) {
+	if n, err := r.known(p); n > 0 || err != nil {
+		return n, err
+	}
+	b := r.b
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if n, err := r.known(p); n > 0 || err != nil { // the one before was still reading
+		return n, err
+	}
+	n, err := b.src.Read(p)
+	if b.tell != nil {
+		b.tell.Stir()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+	if b.overflow = b.overflow || len(b.kept)+n > b.limit; !b.overflow {
+		b.kept = append(b.kept, p[:n]...)
+		r.at += n
+		return n, err
+	}
+	b.kept, r.at = nil, 0
+	if b.current != r && !b.final { // the next attempt counts on what is lost with this one
+		b.err = b.tooLong()
+	}
+	return n, err
+}
+
+// known reads what is known without reading the caller's body.
+func (r *replayReader) known(p []byte) (int, error) {
 	b := r.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -147,21 +186,9 @@ func (r *replayReader) Read(p []byte) (int, error) {
 		n := copy(p, b.kept[r.at:])
 		r.at += n
 		return n, nil
-	case b.err != nil:
+	default:
 		return 0, b.err
 	}
-	n, err := b.src.Read(p)
-	if b.tell != nil {
-		b.tell.Stir()
-	}
-	b.err = err
-	if b.overflow = b.overflow || len(b.kept)+n > b.limit; b.overflow {
-		b.kept, r.at = nil, 0
-	} else {
-		b.kept = append(b.kept, p[:n]...)
-		r.at += n
-	}
-	return n, err
 }
 
 // Close implements [io.Closer]. The caller's body is closed when no other

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"testing"
 )
 
@@ -93,6 +94,47 @@ func TestReplayTellsWhatBroke(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// An attempt may be over while its body is still waited for: that holds up nobody,
+// and what it then reads is not lost to the next one, or the next one is told.
+func TestReplayDoesNotWaitForTheBody(t *testing.T) {
+	for limit, want := range map[int]error{100: nil, 4: errors.New("the body is longer than the 4 bytes that are kept")} {
+		for _, superseded := range []bool{true, false} {
+			from, to := io.Pipe()
+			b, _ := kept(t, from)
+			first := next(t, b, limit)
+			read := make(chan error)
+			go func() { _, err := first.Read(make([]byte, 10)); read <- err }()
+			for b.reading.TryLock() { // until it reads
+				b.reading.Unlock()
+				runtime.Gosched()
+			}
+			if !b.replayable() || b.failure() != nil {
+				t.Error("nothing was read yet")
+			}
+			var second io.ReadCloser
+			if superseded {
+				second = next(t, b, limit)
+			}
+			if _, err := to.Write([]byte("half ")); err != nil || <-read != nil {
+				t.Fatal(err)
+			}
+			go func() { _, _ = to.Write([]byte("body")); _ = to.Close() }()
+			var err error
+			if !superseded {
+				second, _, err = b.next(limit)
+			}
+			var all []byte
+			if err == nil {
+				all, err = io.ReadAll(second)
+			}
+			if want == nil && (err != nil || string(all) != "half body") || want != nil && (err == nil || err.Error() != want.Error()) {
+				t.Errorf("limit %d: the next attempt gets %q, %v", limit, all, err)
+			}
+			_ = from.Close() // whoever still writes ends
+		}
+	}
+}
 
 func TestNothingToReplay(t *testing.T) {
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {
