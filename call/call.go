@@ -48,6 +48,8 @@ type Call struct {
 	// RequestID is that of the call being served, which this one hands on; empty
 	// if there is none or the caller has put one on the request itself.
 	RequestID string
+	// Mirrored says that the call is a copy of another, or made to serve one.
+	Mirrored bool
 	// Options are what the caller said about this call with [With].
 	Options Options
 	// Key is the idempotency key that the library puts on all attempts, empty if

@@ -14,11 +14,19 @@ type Inbound struct {
 	// RequestID tells it apart in logs, in those of the programs that it leads to
 	// as well. Empty outside of a server of the mesh.
 	RequestID string
+	// Mirrored says that it is a copy of a call, sent to see how its callee bears
+	// it; nobody reads the answer. Whoever serves it may want to leave out what has
+	// effects elsewhere. Calls that are made to serve it are marked in the same way.
+	Mirrored bool
 }
 
 // AttemptHeader is the header, over gRPC the metadata, by which an attempt that
 // is not the first says which it is.
 const AttemptHeader = "innermesh-attempt"
+
+// MirroredHeader is the header, over gRPC the metadata, that marks copies of
+// calls (see the policy's mirror); its value is "1".
+const MirroredHeader = "innermesh-mirrored"
 
 // PriorityHeader is the header, over gRPC the metadata, that says how much a call
 // matters; see [Options].

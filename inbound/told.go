@@ -17,6 +17,7 @@ const LeftHeader = "x-envoy-expected-rq-timeout-ms"
 // nothing.
 func (a *Arrival) read() {
 	a.Inbound.Attempt = number(a.Values(call.AttemptHeader))
+	a.Inbound.Mirrored = number(a.Values(call.MirroredHeader)) == 1
 	if said := a.Get(call.PriorityHeader); said != "" {
 		if p, err := limit.ParsePriority(said); err == nil {
 			a.Priority, a.Inbound.Priority = p, p.String()

@@ -33,6 +33,8 @@ type Explanation struct {
 	Terms []policy.Said
 	// Legs are the shares of the route, one for each of its targets.
 	Legs []ExplainedLeg
+	// Mirrors are where copies of the route's calls are sent besides.
+	Mirrors []ExplainedMirror
 	// Refused are changes of the policy that could not be put in force.
 	Refused []Refusal
 }
@@ -115,6 +117,10 @@ func (m *Mesh) Explain(ctx context.Context, req *http.Request) (Explanation, err
 		known(ctx, d)
 		e.Legs = append(e.Legs, explainLeg(way, d))
 	}
+	for _, m := range way.Mirrors {
+		known(ctx, m.To)
+		e.Mirrors = append(e.Mirrors, explainMirror(m))
+	}
 	return e, nil
 }
 
@@ -146,7 +152,7 @@ func explainTarget(c *cluster.Cluster, share float64, p policy.Effective) Explai
 }
 
 // ofRoutes are the parts of a policy that are about routes, not instances.
-var ofRoutes = []string{"timeout", "retry", "hedge", "inject", "stick"}
+var ofRoutes = []string{"timeout", "retry", "hedge", "inject", "mirror", "stick"}
 
 // said lists what is in force for a route, or for the instances of a target.
 func said(p policy.Effective, ofRoute bool) []policy.Said {
@@ -173,6 +179,9 @@ func (e Explanation) String() string {
 		for i, t := range l.Targets {
 			t.write(&b, i > 0, len(l.Targets) > 1)
 		}
+	}
+	for _, m := range e.Mirrors {
+		m.write(&b)
 	}
 	for _, r := range e.Refused {
 		fmt.Fprintf(&b, "  refused at %s (index %d): %s: %v\n", r.At.Format(time.TimeOnly), r.Index, r.Document, r.Err)

@@ -53,6 +53,16 @@ var scenes = map[string]func(t *testing.T, tel mesh.TelemetryOptions){
 			Telemetry: tel, Discovery: addresses{"web": {web(t, ok)}}, Defaults: drill(policy.Injection{Status: 503}),
 		}), "http://web/", 1)
 	},
+	"copies": func(t *testing.T, tel mesh.TelemetryOptions) {
+		terms := toSubset()
+		terms.Mirror = []policy.Mirror{{Subset: "all", MaxBytes: 1}}
+		m := newMesh(t, mesh.Options{Telemetry: tel, Discovery: addresses{"web": {web(t, ok)}}, Defaults: terms})
+		res, err := m.HTTPClient().Post("http://web/", "", strings.NewReader("too long")) //nolint:noctx // the test ends it
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(t, res)
+	},
 	"hedges": func(t *testing.T, tel mesh.TelemetryOptions) {
 		var n atomic.Int32
 		hesitant := func(_ http.ResponseWriter, r *http.Request) {

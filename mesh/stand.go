@@ -19,6 +19,9 @@ func (m *Mesh) stand(s telemetry.State) {
 			}
 		}
 		for _, c := range u.Clusters() {
+			if c.IsMirror() {
+				continue
+			}
 			t := c.Tally(now)
 			tally(s, c.Telemetry(), &t)
 			for _, l := range c.Limits() {

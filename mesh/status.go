@@ -25,8 +25,9 @@ type Upstream struct {
 // program came to know it.
 type UpstreamInstance struct {
 	// Target is the set of instances it belongs to: the service itself, or what
-	// its routes lead to.
+	// its routes lead to. Mirror says that it is sent nothing but copies of calls.
 	Target   string
+	Mirror   bool
 	Instance discovery.Instance
 	// Inflight is how many attempts are under way to it.
 	Inflight int
@@ -52,7 +53,7 @@ func (m *Mesh) Upstreams() []Upstream {
 			}
 			for _, i := range s.Instances {
 				u.Instances = append(u.Instances, UpstreamInstance{
-					Target: c.Target.String(), Instance: i.Instance, Inflight: i.Inflight,
+					Target: c.Target.String(), Mirror: c.IsMirror(), Instance: i.Instance, Inflight: i.Inflight,
 					Attempts: i.Attempts, Failures: i.Failures, P50: i.P50, P99: i.P99, Breaker: i.Breaker,
 				})
 			}

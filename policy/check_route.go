@@ -50,6 +50,7 @@ func (r Route) check(c *checker, subsets map[string]Subset) {
 	r.Hedge.check(c)
 	checkInjections(c, r.Inject)
 	c.hashes("stick", r.Stick)
+	checkMirrors(c, r.Mirror, subsets, true)
 	c.legs(r.To, subsets)
 }
 

@@ -48,7 +48,7 @@ func Merge(layers ...Layer) Effective {
 // higher layers still win. Routes and subsets are left out of it.
 func (e Effective) ForRoute(i int) Effective {
 	r := e.Routes[i]
-	part := Service{Timeout: r.Timeout, Retry: r.Retry, Hedge: r.Hedge, Inject: r.Inject, Stick: r.Stick}
+	part := Service{Timeout: r.Timeout, Retry: r.Retry, Hedge: r.Hedge, Inject: r.Inject, Mirror: r.Mirror, Stick: r.Stick}
 	return e.within("routes", element("routes", i), part)
 }
 

@@ -3,7 +3,7 @@ package policy
 // Route is one way for calls to take. Of a service's routes the first whose
 // match fits is taken; a call that none fits goes to the service itself.
 //
-// Timeout, retry, hedge and inject of a route are laid over those that the same layer says for
+// Timeout, retry, hedge, inject and mirror of a route are laid over those that the same layer says for
 // the service: a layer above still wins.
 type Route struct {
 	// Name is how metrics, spans and explanations call the route. It must be
@@ -29,6 +29,9 @@ type Route struct {
 	// Inject lists trouble that is made for calls that take the route.
 	// Default: the service's. Example: [{"millionths": 1000, "delay": "2s", "until": "2026-11-25T18:00:00Z"}].
 	Inject []Injection `json:"inject,omitzero"`
+	// Mirror lists where copies of the calls that take the route are sent.
+	// Default: the service's. Example: [{"service": "stock-next", "percent": 5}].
+	Mirror []Mirror `json:"mirror,omitzero"`
 }
 
 // Leg is one share of a route's calls.

@@ -27,6 +27,10 @@ type Service struct {
 	// found goes by chance. The list replaces that of the layer below.
 	// Default: []. Example: [{"cookie": "session"}].
 	Stick []Hash `json:"stick,omitzero"`
+	// Mirror lists where copies of the calls are sent besides, 5 at most. The list
+	// replaces that of the layer below; an empty one says that there is none.
+	// Default: []. Example: [{"service": "stock-next", "percent": 5}].
+	Mirror []Mirror `json:"mirror,omitzero"`
 	// Subsets holds parts of the service by the names that targets can give.
 	// The whole of it replaces that of the layer below.
 	// Default: {}. Example: {"v2": {"filter": "Service.Meta.version == v2"}}.
@@ -93,6 +97,7 @@ func Default() Service {
 		},
 		Inject:  []Injection{},
 		Stick:   []Hash{},
+		Mirror:  []Mirror{},
 		Subsets: map[string]Subset{},
 		Routes:  []Route{},
 	}

@@ -32,6 +32,7 @@ func (s Service) check(c *checker) {
 	s.Inbound.check(c)
 	checkInjections(c, s.Inject)
 	c.hashes("stick", s.Stick)
+	checkMirrors(c, s.Mirror, s.Subsets, s.Subsets != nil)
 	s.checkRoutes(c)
 }
 

@@ -52,6 +52,8 @@ type Options struct {
 	Upstream string
 	// Target says which instances to follow.
 	Target policy.Target
+	// Mirror says that they are sent nothing but copies of calls.
+	Mirror bool
 	// Policy is in force for them until [Cluster.Apply].
 	Policy policy.Effective
 	// Place is where this process is, as far as is known.
@@ -76,6 +78,10 @@ func New(ctx context.Context, o Options) *Cluster {
 	if name := o.Target.String(); name != o.Upstream {
 		c.log = c.log.With("target", name)
 	}
+	if o.Mirror {
+		c.tel = o.Telemetry.UnrecordedTarget()
+		c.log = c.log.With("mirror", true)
+	}
 	s := newSettings(o.Policy)
 	v := newView(s, nil, 0, discovery.ErrNotReady)
 	v.located = c.place(s) != balancer.Place{}
@@ -99,6 +105,9 @@ func query(t policy.Target) discovery.Query {
 		Datacenter: t.Datacenter, Namespace: t.Namespace, Partition: t.Partition, Peer: t.Peer,
 	}
 }
+
+// IsMirror says that the instances are sent nothing but copies of calls.
+func (c *Cluster) IsMirror() bool { return c.o.Mirror }
 
 // View returns what a call that starts now sees.
 func (c *Cluster) View() *View { return c.view.Load() }

@@ -23,6 +23,9 @@ func (t *try) outgoing(f *outbound.Flight) context.Context {
 	if f.RequestID != "" {
 		t.trace.Set(call.RequestIDHeader, f.RequestID)
 	}
+	if f.Mirrored {
+		t.trace.Set(call.MirroredHeader, "1")
+	}
 	if t.Number > 1 {
 		t.trace.Set(call.AttemptHeader, strconv.Itoa(t.Number))
 	}

@@ -17,6 +17,7 @@ type replay struct {
 	get  func() (io.ReadCloser, error)
 	uses int
 	tell interface{ Stir() } // told of each piece that goes out; may be nil
+	tap  *tap                // nil unless the body is to be copied
 
 	reading sync.Mutex // held while reading src: the next reader waits for the last one's bytes
 
@@ -51,13 +52,13 @@ func (b *replay) next(limit int) (io.ReadCloser, func() (io.ReadCloser, error), 
 	b.uses++
 	switch {
 	case b.get != nil && b.uses == 1:
-		return b.src, b.get, nil
+		return b.tap.on(b.src), b.rewind(), nil
 	case b.get != nil:
 		body, err := b.get()
 		if err != nil {
 			return nil, nil, fmt.Errorf("rewind the request's body: %w", err)
 		}
-		return body, b.get, nil
+		return b.tap.on(body), b.rewind(), nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,7 +66,18 @@ func (b *replay) next(limit int) (io.ReadCloser, func() (io.ReadCloser, error), 
 	if b.uses > 1 && b.overflow { // a read that was under way when the attempt was judged
 		return nil, nil, b.tooLong()
 	}
-	return b.reader(), b.again, nil
+	return b.tap.on(b.reader()), b.again, nil
+}
+
+// rewind is GetBody for bodies that have one.
+func (b *replay) rewind() func() (io.ReadCloser, error) {
+	if b.tap == nil {
+		return b.get
+	}
+	return func() (io.ReadCloser, error) {
+		body, err := b.get()
+		return b.tap.on(body), err
+	}
 }
 
 // again is GetBody for bodies that are kept.
@@ -75,7 +87,7 @@ func (b *replay) again() (io.ReadCloser, error) {
 	if b.overflow {
 		return nil, b.tooLong()
 	}
-	return b.reader(), nil
+	return b.tap.on(b.reader()), nil
 }
 
 func (b *replay) tooLong() error {

@@ -14,14 +14,17 @@ const (
 	headerRequestID = "X-Request-Id"                   // as call.RequestIDHeader
 )
 
-// tell writes on what terms an attempt is made: whether it is one of several,
-// and if the policy wants it for how long it is waited for.
+// tell writes on what terms an attempt is made: whether it is one of several, or
+// of a copy, and if the policy wants it for how long it is waited for.
 func (x *exchange) tell(number int, left time.Duration) {
 	if x.Options.Priority != "" {
 		x.own()[headerPriority] = []string{x.Options.Priority}
 	}
 	if x.RequestID != "" {
 		x.own()[headerRequestID] = []string{x.RequestID}
+	}
+	if x.Mirrored {
+		x.own()[headerMirrored] = []string{"1"}
 	}
 	if number > 1 {
 		x.own()[headerAttempt] = []string{strconv.Itoa(number)}

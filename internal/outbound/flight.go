@@ -43,6 +43,7 @@ type Flight struct {
 	first   Attempt
 
 	silence deadline.Silence
+	copied  *upstream.Mirror // nil unless it is a copy of a call
 
 	mu    sync.Mutex // an answer may be read and closed from two goroutines
 	ended bool
@@ -160,6 +161,7 @@ func (f *Flight) next(kind telemetry.Attempt) (*Attempt, error) {
 		before = f.attempt.span
 	}
 	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, before)
+	f.markCopy(span)
 	a.begin(ctx, now, f.tryUntil(now), span)
 	f.attempt = a
 	return a, nil
@@ -462,6 +464,9 @@ func (f *Flight) note(out call.Outcome) {
 }
 
 func (f *Flight) record(out call.Outcome, now time.Duration) {
+	if f.copied != nil {
+		f.recordCopy(out)
+	}
 	f.way().Called(f.ctx, &f.Call, out, now-f.began)
 	if f.span.IsRecording() {
 		if open, ok := errors.AsType[*cluster.AllOpenError](out.Err); ok && open.First != nil {

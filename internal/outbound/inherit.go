@@ -9,7 +9,7 @@ import (
 // where it does not speak for itself.
 func (f *Flight) inherit(r Request) {
 	in := call.InboundFrom(f.ctx)
-	f.Serving = in.Attempt
+	f.Serving, f.Mirrored = in.Attempt, in.Mirrored
 	if in.Priority != "" && f.Options.Priority == "" {
 		if _, said := r.HeaderValue(priorityHeader); !said {
 			f.Options.Priority = in.Priority

@@ -49,6 +49,9 @@ func Do[R any](ctx context.Context, d *upstream.Directory, f *Flight, x Exchange
 		return fail[R](f, rejected(err))
 	}
 	f.deposit() // before the first attempt: every call pays for the retries of all
+	if len(f.route.Mirrors) > 0 {
+		return mirrored(f, x) // after the admission: what is refused is not copied
+	}
 	return carry(f, x)
 }
 

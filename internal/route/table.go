@@ -27,6 +27,8 @@ type Route struct {
 	Injector *Injector
 	// Stick is what decides which leg a call falls to; nothing is chance.
 	Stick Hash
+	// Mirrors are where copies of the calls go; mostly there are none.
+	Mirrors []*Mirror
 	// Legs are the shares, at least one.
 	Legs []*Leg
 	// Request and Response are how headers change, after the leg's own.
@@ -89,6 +91,7 @@ func rest(service string, p policy.Effective, number int) *Route {
 	leg := &Leg{Weight: whole, Targets: []Target{{Target: policy.Target{Service: service}, Policy: p}}}
 	leg.keys()
 	r.Legs = []*Leg{leg}
+	r.mirror(service, p)
 	return r
 }
 
@@ -133,6 +136,7 @@ func compile(service string, p policy.Effective, number int, r policy.Route) (*R
 	if out.whole == 0 {
 		faults = append(faults, fmt.Errorf("routes[%d].to: no leg has a weight", number))
 	}
+	out.mirror(service, p)
 	return out, errors.Join(faults...)
 }
 

@@ -34,6 +34,6 @@ func Labels() []Label {
 		{attrLimit, "`concurrency` `keyed` `connections` `rate` `adaptive`"},
 		{attrState, "of instances: `callable` `critical` `ejected` `open` (the breaker is) `unused` (not in this program's part of a large service); of breakers: `closed` `open` `half-open`; of connections: `active` `idle`"},
 		{attrCause, "the ejection's: `failures_in_row` `gateway_failures_in_row` `failure_share` `success_rate` `failed_probe`"},
-		{attrResult, "of policy documents: `applied` `refused`; of guarded requests: see [idempotency.md](idempotency.md)"},
+		{attrResult, "of policy documents: `applied` `refused`; of copies for a mirror: a reason, or `full` (as many as may be are under way), `body` (it is too long, or was not sent to its end), `kind` (a stream can not be copied), `closed` (the service is let go); of guarded requests: see [idempotency.md](idempotency.md)"},
 	}
 }

@@ -75,6 +75,8 @@ func callMetrics() []Metric {
 		{metricInflight, UpDown, "{attempt}", []attribute.Key{attrSource, attrService}, "Attempts under way.", nil},
 		{metricInjections, Counter, "{attempt}", []attribute.Key{attrSource, attrService, attrInjected},
 			"Attempts that trouble was made for on purpose, by the name of the injection.", nil},
+		{metricMirrored, Counter, "{call}", []attribute.Key{attrSource, attrService, attrDestination, attrSubset, attrResult},
+			"Copies of calls by how they ended, or why they were not sent. No other metric has to do with them.", nil},
 	}
 }
 

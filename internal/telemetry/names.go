@@ -23,6 +23,7 @@ const (
 	metricLimitUsed      = "innermesh.client.limit.used"
 	metricLimitQueued    = "innermesh.client.limit.queued"
 	metricInstances      = "innermesh.client.instances"
+	metricMirrored       = "innermesh.client.mirrored"
 	metricInjections     = "innermesh.client.injections"
 	metricBreaker        = "innermesh.breaker.changes"
 	metricBreakerState   = "innermesh.breaker.instances"
@@ -71,6 +72,7 @@ const (
 	attrAttempts    = attribute.Key("innermesh.attempts")
 	attrNumber      = attribute.Key("innermesh.attempt")
 	attrInjected    = attribute.Key("innermesh.injected")
+	attrMirrored    = attribute.Key("innermesh.mirrored")
 )
 
 // The events of spans.

@@ -33,7 +33,7 @@ type Telemetry struct {
 
 	httpDuration, rpcDuration  metric.Float64Histogram
 	attempts, retries, refused metric.Int64Counter
-	injections                 metric.Int64Counter
+	injections, mirrored       metric.Int64Counter
 	queued                     metric.Float64Histogram
 	shed, breaker, ejections   metric.Int64Counter
 	config                     metric.Int64Counter
@@ -59,7 +59,7 @@ func New(o Options, source string) (*Telemetry, error) {
 	i := newInstruments(t.meter)
 	t.httpDuration, t.rpcDuration = i.histogram(metricHTTPDuration), i.histogram(metricRPCDuration)
 	t.attempts, t.retries, t.refused = i.counter(metricAttempts), i.counter(metricRetries), i.counter(metricRetriesRefused)
-	t.injections = i.counter(metricInjections)
+	t.injections, t.mirrored = i.counter(metricInjections), i.counter(metricMirrored)
 	t.queued = i.histogram(metricQueueDuration)
 	t.shed, t.breaker, t.ejections = i.counter(metricShed), i.counter(metricBreaker), i.counter(metricEjections)
 	t.config = i.counter(metricConfig)

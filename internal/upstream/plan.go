@@ -39,6 +39,8 @@ type Route struct {
 	Total, PerTry time.Duration
 	// Hedge says when a call is sent to a second instance; nil is never.
 	Hedge *Hedge
+	// Mirrors are where copies of the calls go.
+	Mirrors []*Mirror
 	// Tells says that attempts tell their time.
 	Tells bool
 	// Clock keeps the time of attempts.

@@ -52,7 +52,8 @@ type Upstream struct {
 type held struct {
 	*cluster.Cluster
 	unwatch func()
-	leaving *time.Timer // nil while it is part of the plan
+	leaving *time.Timer  // nil while it is part of the plan
+	copies  atomic.Int64 // under way, if it is that of a mirror
 }
 
 // linger is how long the instances of a target are followed after the last plan
@@ -154,19 +155,17 @@ func (u *Upstream) build(p policy.Effective, table *route.Table) (plan *Plan, fr
 		for _, l := range r.Legs {
 			d := &Destination{Leg: l, patient: mono.Now() + patience}
 			for _, t := range l.Targets {
-				key := u.key(plan, t)
-				c := u.clusters[key]
-				if c == nil {
-					c = u.open(t)
-					u.clusters[key] = c
-					fresh = append(fresh, c.Cluster)
+				h, opened := u.held(plan, t, false)
+				if opened {
+					fresh = append(fresh, h.Cluster)
 				}
-				plan.targets[key] = true
-				plan.changes = append(plan.changes, func() { c.Apply(t.Policy) })
-				d.tiers = append(d.tiers, c.Cluster)
+				d.tiers = append(d.tiers, h.Cluster)
 				d.ways = append(d.ways, u.Telemetry.Way(r.Name, t.Service, t.Subset))
 			}
 			out.Destinations = append(out.Destinations, d)
+		}
+		for _, m := range r.Mirrors {
+			out.Mirrors = append(out.Mirrors, u.mirror(plan, m)) // not fresh: no plan waits for a copy's instances
 		}
 		plan.Routes = append(plan.Routes, out)
 	}
@@ -175,11 +174,15 @@ func (u *Upstream) build(p policy.Effective, table *route.Table) (plan *Plan, fr
 }
 
 // key tells targets apart: by which instances they are. Two that are the same
-// instances on other terms are told apart by their terms.
-func (u *Upstream) key(plan *Plan, t route.Target) string {
+// instances on other terms are told apart by their terms, and a mirror from all
+// others.
+func (u *Upstream) key(plan *Plan, t route.Target, mirror bool) string {
 	key := strings.Join([]string{t.Service, t.Filter, t.Datacenter, t.Namespace, t.Partition, t.Peer, t.SNI}, "\x00")
 	if t.OnlyPassing {
 		key += "\x00passing"
+	}
+	if mirror {
+		key += "\x00mirror"
 	}
 	terms := fmt.Sprint(t.Connect, t.Balancer)
 	if first, taken := plan.terms[key]; taken && first != terms {
@@ -192,10 +195,24 @@ func (u *Upstream) key(plan *Plan, t route.Target) string {
 	return key
 }
 
+// held returns the cluster of a target that a new plan has. The caller holds the
+// lock.
+func (u *Upstream) held(plan *Plan, t route.Target, mirror bool) (h *held, opened bool) {
+	key := u.key(plan, t, mirror)
+	h = u.clusters[key]
+	if opened = h == nil; opened {
+		h = u.open(t, mirror)
+		u.clusters[key] = h
+	}
+	plan.targets[key] = true
+	plan.changes = append(plan.changes, func() { h.Apply(t.Policy) })
+	return h, opened
+}
+
 // open begins to follow the instances of a target. The caller holds the lock.
-func (u *Upstream) open(t route.Target) *held {
+func (u *Upstream) open(t route.Target, mirror bool) *held {
 	c := cluster.New(u.ctx, cluster.Options{
-		Upstream: u.Service, Target: t.Target, Policy: t.Policy, Place: u.o.Place(), Seat: u.o.Seat,
+		Upstream: u.Service, Target: t.Target, Mirror: mirror, Policy: t.Policy, Place: u.o.Place(), Seat: u.o.Seat,
 		Source: u.o.Source, Telemetry: u.o.Telemetry, Logger: u.log,
 	})
 	return &held{Cluster: c, unwatch: c.Watch(u.changed)}
@@ -321,10 +338,12 @@ func (u *Upstream) Members() []*cluster.Member {
 	return all
 }
 
-// Inflight returns how many attempts are under way.
+// Inflight returns how many attempts are under way, those of copies left out.
 func (u *Upstream) Inflight() (n int) {
 	for _, c := range u.Clusters() {
-		n += c.Inflight()
+		if !c.IsMirror() {
+			n += c.Inflight()
+		}
 	}
 	return n
 }
