@@ -27,8 +27,10 @@ type Arrival struct {
 	// is the method. An authorizer that reads it in another way writes that here:
 	// the handler then sees the same.
 	Path string
-	// Header are the header lines: an http.Header, or gRPC's metadata. Read only.
-	// [Arrival.Get] knows how the names are spelled.
+	// Query is that of an HTTP request, raw.
+	Query string
+	// Header are the header lines: an http.Header, or gRPC's metadata. Read only;
+	// [Arrival.Rewrite] replaces them. [Arrival.Get] knows how the names are spelled.
 	Header map[string][]string
 	// TLS is the state of the connection, nil in the clear.
 	TLS *tls.ConnectionState
@@ -50,6 +52,7 @@ type Arrival struct {
 	// Began is when the call came, on the clock of internal/mono.
 	Began time.Duration
 
+	rewritten bool
 	cancel    context.CancelFunc // of its time; nil if it has no end of its own
 	admission admission
 	decision  Decision
@@ -64,6 +67,9 @@ type Peer struct {
 	Name string
 	// Service is the service of the mesh that calls, zero if it is none.
 	Service tlsutil.ServiceID
+	// ID is the SPIFFE ID of the caller. Via is that of the peer that vouches for
+	// it, zero unless somebody speaks for others.
+	ID, Via tlsutil.ID
 	// Claims are those of the token that the peer has shown, nil if it has shown
 	// none. Read only.
 	Claims map[string]any
@@ -107,6 +113,14 @@ func canonical(name string) string {
 		return textproto.CanonicalMIMEHeaderKey(name)
 	}
 }
+
+// Rewrite gives the handler other header lines than have come: those that somebody
+// else has to set, or nobody, are changed in a copy of Header. Only the steps of
+// the path do so.
+func (a *Arrival) Rewrite(header map[string][]string) { a.Header, a.rewritten = header, true }
+
+// Rewritten says whether the handler is given other header lines than have come.
+func (a *Arrival) Rewritten() bool { return a.rewritten }
 
 // host is the remote address without the port, which tells apart those whom
 // nobody knows.

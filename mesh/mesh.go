@@ -21,6 +21,7 @@ import (
 	"github.com/innermesh/innermesh/internal/consul"
 	"github.com/innermesh/innermesh/internal/grpcadapter"
 	"github.com/innermesh/innermesh/internal/httpadapter"
+	"github.com/innermesh/innermesh/internal/lastgood"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/tlsutil"
@@ -38,9 +39,10 @@ type Mesh struct {
 	registrar discovery.Registrar
 	health    *health.Monitor
 	dialling  []grpc.DialOption
-	consul    *consul.Client // nil until somebody needs it
-	identity  tlsutil.Source // nil: plain text
-	configs   sync.Map       // tlsutil.ServiceID to *onTerms
+	consul    *consul.Client  // nil until somebody needs it
+	identity  tlsutil.Source  // nil: plain text
+	store     *lastgood.Store // nil: nothing is kept
+	configs   sync.Map        // tlsutil.ServiceID to *onTerms
 	security  security
 	prior     httpadapter.Prior
 	guards    guards

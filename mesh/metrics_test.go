@@ -3,6 +3,7 @@ package mesh_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/idempotency"
+	"github.com/innermesh/innermesh/inbound/audit"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/mesh"
 	"github.com/innermesh/innermesh/policy"
@@ -114,6 +116,12 @@ var scenes = map[string]func(t *testing.T, tel mesh.TelemetryOptions){
 		m = newMesh(t, mesh.Options{Telemetry: tel, Discovery: discovery.Static{}})
 		addr, _ := p.start(t, m.GRPCServerOptions()...)
 		_, _ = dialled(t, newMesh(t, mesh.Options{Telemetry: tel, Discovery: addresses{"payments": {addr}}})).UnaryCall(limited(t), &grpc_testing.SimpleRequest{})
+	},
+	"callers who may": func(t *testing.T, tel mesh.TelemetryOptions) {
+		m := developed(t, devCA(t), "web", mesh.Options{Telemetry: tel, TLS: mesh.TLSOptions{Mode: mesh.TLSPermissive}, Server: mesh.ServerOptions{
+			Access: mesh.AccessOptions{Mode: mesh.AccessEnforce, Audit: audit.Options{Handler: slog.DiscardHandler}},
+		}})
+		m.Middleware(http.HandlerFunc(ok)).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 	},
 	"requests with a key": func(t *testing.T, tel mesh.TelemetryOptions) {
 		h := guarded(t, newMesh(t, mesh.Options{Telemetry: tel, Discovery: discovery.Static{}})).Middleware(http.HandlerFunc(ok))

@@ -122,6 +122,7 @@ func (o Options) Validate() error {
 	}
 	builtin, defaults := policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}
 	nested("Defaults", policy.Merge(builtin, defaults).Validate())
+	o.Server.Access.validate(o.TLS, fault, nested)
 	nested("Server", policy.Merge(builtin, defaults, policy.Layer{Service: policy.Service{Inbound: o.Server.Inbound}}).Validate())
 	for service, p := range o.Pinned {
 		if !validName(service) {

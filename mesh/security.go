@@ -46,6 +46,7 @@ func (m *Mesh) openSecurity() error {
 	m.security.handshaker = listener.New(listener.Options{
 		Config: m.listenConfig, Permissive: m.o.TLS.Mode == TLSPermissive,
 		Timeout: m.o.TLS.HandshakeTimeout, Limit: m.o.TLS.Handshakes, Observer: m.security.strangers,
+		Track: m.pathIn.connections.Track,
 	})
 	if m.consul == nil {
 		return nil

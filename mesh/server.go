@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/innermesh/innermesh/inbound"
+	"github.com/innermesh/innermesh/inbound/access"
 	"github.com/innermesh/innermesh/internal/grpcadapter"
 	"github.com/innermesh/innermesh/internal/httpadapter"
 	"github.com/innermesh/innermesh/internal/telemetry"
@@ -23,6 +24,8 @@ type ServerOptions struct {
 	// Consul says of this program's service wins over it, and is followed. See
 	// inbound in docs/policy.md. Default: no limits.
 	Inbound policy.Inbound
+	// Access says who may call, and what is recorded of it.
+	Access AccessOptions
 }
 
 // Middleware takes the requests that next serves into the mesh: the handler's
@@ -36,7 +39,8 @@ type ServerOptions struct {
 // in plain text or through proxies that negotiate nothing, Consul's own among them.
 //
 // A request that is turned away is answered with 503, 429 or 504, and with how
-// long to stay away. A handler that panics is logged with its stack and answered
+// long to stay away; one that the intentions do not allow with 403, or 401 if it
+// needs a better token (see [AccessOptions]). A handler that panics is logged with its stack and answered
 // with 500; if it has begun to answer, or panics with [http.ErrAbortHandler], the
 // connection is cut.
 func (m *Mesh) Middleware(next http.Handler) http.Handler {
@@ -50,7 +54,8 @@ func (m *Mesh) Middleware(next http.Handler) http.Handler {
 //
 // A stream counts as one call, from its beginning to its end. A call that is
 // turned away is answered with RESOURCE_EXHAUSTED or DEADLINE_EXCEEDED, and with
-// grpc-retry-pushback-ms; a handler that panics with INTERNAL. Options of one's own
+// grpc-retry-pushback-ms, one that may not be made with PERMISSION_DENIED or
+// UNAUTHENTICATED; a handler that panics with INTERNAL. Options of one's own
 // may stand beside these; interceptors that come after them see what is let in.
 // [Mesh.GRPCServerCredentials] are among them; others that come after them win.
 func (m *Mesh) GRPCServerOptions() []grpc.ServerOption {
@@ -65,6 +70,9 @@ type pathIn struct {
 	tel    *telemetry.Server
 	begin  sync.Once
 	told   atomic.Bool // a policy was applied
+
+	gate        *gate // nil: everybody may call
+	connections access.Connections
 }
 
 // openServer builds the path in.
@@ -72,7 +80,11 @@ func (m *Mesh) openServer() (err error) {
 	if m.pathIn.tel, err = m.tel.Server(); err != nil {
 		return &OptionError{Field: "Telemetry", Problem: err.Error(), Err: err}
 	}
-	m.pathIn.server = inbound.New(inbound.Options{Telemetry: m.pathIn.tel, Logger: m.log})
+	o := inbound.Options{Telemetry: m.pathIn.tel, Logger: m.log}
+	if err = m.openAccess(&o); err != nil {
+		return err
+	}
+	m.pathIn.server = inbound.New(o)
 	m.pathIn.server.Apply(m.policies.of(m.o.Service).Inbound)
 	return nil
 }
@@ -81,6 +93,11 @@ func (m *Mesh) openServer() (err error) {
 func (m *Mesh) serve() {
 	m.pathIn.begin.Do(func() {
 		m.policies.join(m.o.Service, &m.pathIn)
+		if g := m.pathIn.gate; g != nil {
+			if err := g.open(); err != nil {
+				m.log.Error("nobody is let in: the intentions can not be followed", "error", err)
+			}
+		}
 		stop, err := m.pathIn.tel.Observe(m.pathIn.server.Inflight)
 		if err != nil {
 			m.log.Error("calls that are served are not counted", "error", err)

@@ -100,6 +100,7 @@ func (m *Mesh) kept(source discovery.Source, followed []policySource) (discovery
 	if err != nil {
 		return nil, nil, err
 	}
+	m.store = store
 	m.onClose(func(context.Context) error { return store.Close() })
 	for i, s := range followed {
 		followed[i] = &keptPolicies{policySource: s, store: store, log: m.log}

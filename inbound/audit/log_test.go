@@ -211,7 +211,7 @@ func TestFile(t *testing.T) {
 		}
 		for line := range strings.Lines(string(content)) {
 			var r struct{ Msg, Decision string }
-			if err := json.Unmarshal([]byte(line), &r); err != nil || r.Msg != "access" || r.Decision != "deny" {
+			if err := json.Unmarshal([]byte(line), &r); err != nil || r.Msg != "access" || r.Decision != "deny" { //nolint:musttag // names are found whatever their case
 				t.Fatalf("%s: %v", line, err)
 			}
 			lines++

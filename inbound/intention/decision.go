@@ -81,6 +81,19 @@ func (d Decision) Unauthenticated() bool {
 	return !d.Allowed && (d.Reason == NoToken || d.Reason == BadToken)
 }
 
+// Rule names the intention that decided and the number of its permission, "" if
+// there is none.
+func (d Decision) Rule() string {
+	switch {
+	case d.Intention == nil:
+		return ""
+	case d.Permission == 0:
+		return d.Intention.String()
+	default:
+		return fmt.Sprintf("%s, permission %d", d.Intention, d.Permission)
+	}
+}
+
 // String tells the decision in one line. It holds neither path nor headers.
 func (d Decision) String() string {
 	text := Deny.String()
@@ -88,10 +101,7 @@ func (d Decision) String() string {
 		text = Allow.String()
 	}
 	if text += ": " + string(d.Reason); d.Intention != nil {
-		text += " of " + d.Intention.String()
-	}
-	if d.Permission > 0 {
-		text += fmt.Sprintf(", permission %d", d.Permission)
+		text += " of " + d.Rule()
 	}
 	if d.DryRun {
 		text += " (dry run)"

@@ -45,6 +45,23 @@ func NewJudge(o Options, log *slog.Logger) (*Judge, error) {
 func (j *Judge) Accept(list []Intention) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.accept(list)
+}
+
+// Begin is Accept for what may be out of date: it changes nothing if there are
+// rules in force.
+func (j *Judge) Begin(list []Intention) (begun bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.rules.Load() != nil {
+		return false, nil
+	}
+	err = j.accept(list)
+	return err == nil, err
+}
+
+// accept is Accept for a caller that holds the lock.
+func (j *Judge) accept(list []Intention) error {
 	rules, err := Compile(list, *j.o.Load())
 	if err == nil {
 		j.rules.Store(rules)

@@ -182,7 +182,7 @@ func TestHandlersSee(t *testing.T) {
 	if _, err := tokens.Claims("idp"); err != nil {
 		t.Fatal(err)
 	}
-	tokens.Change(header)
+	tokens.Change(header, http.CanonicalHeaderKey)
 	if got := fmt.Sprint(header["Authorization"], header["x-claims"]); got != "[Basic YTpi] []" {
 		t.Error(got)
 	}
@@ -195,7 +195,7 @@ func TestHandlersSee(t *testing.T) {
 	if _, err := tokens.Claims("idp"); err == nil {
 		t.Error("a bad token is good")
 	}
-	tokens.Change(forged)
+	tokens.Change(forged, http.CanonicalHeaderKey)
 	if len(forged) != 1 || forged["Authorization"] == nil {
 		t.Error("what was not found good is the handler's, what was forged is not: ", forged)
 	}

@@ -49,6 +49,23 @@ func parseKeys(document []byte) (keys, error) {
 	return good, nil
 }
 
+// onlyPublic says whether a key set has none but public keys.
+func onlyPublic(document []byte) bool {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(document, &set) != nil {
+		return false
+	}
+	for _, raw := range set.Keys {
+		var k jose.JSONWebKey
+		if k.UnmarshalJSON(raw) != nil || !k.IsPublic() {
+			return false
+		}
+	}
+	return true
+}
+
 // named are those that may have signed: the ones of that name, and of that
 // algorithm where the key says one.
 func (k keys) named(id, algorithm string) (fit keys) {

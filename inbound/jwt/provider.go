@@ -183,6 +183,20 @@ func (p *Provider) Validate() error {
 	return errors.Join(faults...)
 }
 
+// Public says that the entry has no keys but public ones, and nothing that is not
+// known: it may be kept where others can read it.
+func (p *Provider) Public() bool {
+	if p.odd != nil || p.JSONWebKeySet == nil {
+		return false
+	}
+	l := p.JSONWebKeySet.Local
+	if l == nil || l.JWKS == "" {
+		return true
+	}
+	document, err := l.read()
+	return err == nil && onlyPublic(document)
+}
+
 func (r *Remote) validate() error {
 	u, err := url.Parse(r.URI)
 	switch {

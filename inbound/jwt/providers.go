@@ -154,6 +154,9 @@ func (p *Providers) Follow(ctx context.Context, client *consul.Client, told func
 	})
 }
 
+// Any says whether there are any.
+func (p *Providers) Any() bool { return len(p.all.Load().by) > 0 }
+
 // Names are those in force, sorted.
 func (p *Providers) Names() []string { return slices.Sorted(maps.Keys(p.all.Load().by)) }
 

@@ -2,7 +2,6 @@ package jwt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -145,8 +144,9 @@ func (l *Location) token(value string) (string, bool) {
 // Change makes the header what the handler sees: without those that only we may
 // set, without the tokens that were found good and are not to be forwarded, and
 // with what they say where the provider wants it. Header may be the one that was
-// looked at.
-func (t *Tokens) Change(header map[string][]string) {
+// looked at. spell is how names are spelled: [http.CanonicalHeaderKey], or
+// [strings.ToLower] for gRPC.
+func (t *Tokens) Change(header map[string][]string, spell func(string) string) {
 	for _, name := range t.all.forged {
 		remove(header, name)
 	}
@@ -169,7 +169,7 @@ func (t *Tokens) Change(header map[string][]string) {
 			}
 		}
 		if f := p.Forwarding; f != nil {
-			header[http.CanonicalHeaderKey(f.HeaderName)] = []string{f.spell(a.payload)}
+			header[spell(f.HeaderName)] = []string{f.spell(a.payload)}
 		}
 	}
 }
@@ -205,12 +205,3 @@ func byDefault() []Location {
 }
 
 var _ intention.Tokens = (*Tokens)(nil)
-
-// Refusal is the value of the header WWW-Authenticate for a request without a
-// good token (RFC 6750, section 3).
-func Refusal(err error) string {
-	if err == nil || errors.Is(err, intention.ErrNoToken) {
-		return "Bearer"
-	}
-	return `Bearer error="invalid_token"`
-}

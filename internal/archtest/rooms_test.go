@@ -80,7 +80,10 @@ var rooms = map[string]room{
 	"saga/bolt":      {floor: 3, may: []string{"saga"}},
 	"saga/sagatest":  {floor: 3, may: []string{"saga"}},
 
-	// Floor 4: where calls go.
+	// Floor 4: where calls go, and who may call.
+	"inbound/access": {floor: 4, may: []string{
+		"inbound/caller", "inbound/intention", "inbound/jwt", "internal/consul", "tlsutil",
+	}},
 	"internal/upstream": {floor: 4, may: []string{
 		"call", "discovery", "balancer", "retry", "limit", "policy", "internal/cluster", "internal/route", "internal/telemetry",
 	}},

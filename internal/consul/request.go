@@ -59,6 +59,19 @@ func (c *Client) Put(ctx context.Context, path string, params url.Values, body a
 	return err
 }
 
+// Post asks a question that is sent as JSON, once.
+func (c *Client) Post(ctx context.Context, path string, question any) (Result, error) {
+	data, err := json.Marshal(question)
+	if err != nil {
+		return Result{}, fmt.Errorf("POST %s: %w", path, err)
+	}
+	a, err := c.single(ctx, http.MethodPost, path, nil, data, time.Minute)
+	if err == nil && a.status == http.StatusNotFound {
+		err = fmt.Errorf("POST %s: %w", path, c.statusError(a))
+	}
+	return Result{Body: a.body, Found: true, Index: a.index}, err
+}
+
 // single makes one request. It ends with ctx, with the client, or when patience
 // does: a minute is for what a leader has to do, because without one Consul takes
 // up to 30 s for a sign of life.

@@ -45,7 +45,7 @@ func (g *server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 			_ = grpc.SetTrailer(ctx, trailer)
 		}
 	}()
-	return handle(inner, req)
+	return handle(arranged(inner, a), req)
 }
 
 // stream is a [grpc.StreamServerInterceptor].
@@ -64,7 +64,7 @@ func (g *server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 			ss.SetTrailer(trailer)
 		}
 	}()
-	return handle(srv, &served{ss, ctx})
+	return handle(srv, &served{ss, arranged(ctx, a)})
 }
 
 // served is a stream with the context of its handler.
@@ -75,6 +75,15 @@ type served struct {
 
 // Context implements [grpc.ServerStream].
 func (s *served) Context() context.Context { return s.ctx }
+
+// arranged is the context as the handler sees it: with the metadata that the path
+// in leaves.
+func arranged(ctx context.Context, a *inbound.Arrival) context.Context {
+	if a.Rewritten() {
+		return metadata.NewIncomingContext(ctx, a.Header)
+	}
+	return ctx
+}
 
 // describeServed states the facts of a call.
 func describeServed(ctx context.Context, a *inbound.Arrival, method string) {

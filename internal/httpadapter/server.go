@@ -52,14 +52,17 @@ type visit struct {
 func (v *visit) describe(r *http.Request) {
 	a := &v.arrival
 	a.Protocol, a.Method, a.Host, a.Path = call.HTTP, r.Method, r.Host, r.URL.EscapedPath()
-	a.Header, a.TLS, a.Remote = r.Header, r.TLS, r.RemoteAddr
+	a.Header, a.Query, a.TLS, a.Remote = r.Header, r.URL.RawQuery, r.TLS, r.RemoteAddr
 	a.Stream = len(r.Header["Upgrade"]) > 0 || strings.HasPrefix(r.Header.Get("Accept"), "text/event-stream")
 }
 
 // arranged is the request as its handler sees it: with the path that the
-// authorizer has seen.
+// authorizer has seen, and the header that the path in leaves.
 func (v *visit) arranged(ctx context.Context, r *http.Request) *http.Request {
 	r = r.WithContext(ctx)
+	if v.arrival.Rewritten() {
+		r.Header = v.arrival.Header
+	}
 	if path := v.arrival.Path; path != r.URL.EscapedPath() {
 		u := *r.URL
 		u.Path, u.RawPath = path, path

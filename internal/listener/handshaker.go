@@ -27,6 +27,9 @@ type Options struct {
 	// oldest gives way if a tenth of Timeout has passed, else new ones wait.
 	// Default: 1,024.
 	Limit int
+	// Track returns the connection as it is to be used, from the handshake on, so
+	// that somebody knows which are open. Default: as it is.
+	Track func(net.Conn) net.Conn
 	// Observer hears how handshakes ended. Default: nobody.
 	Observer Observer
 }
@@ -86,6 +89,9 @@ func (h *Handshaker) Handshake(ctx context.Context, raw net.Conn) (net.Conn, err
 func (h *Handshaker) shake(p *place, raw net.Conn) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, h.o.Timeout, errSlow)
 	defer cancel()
+	if h.o.Track != nil {
+		raw = h.o.Track(raw)
+	}
 	w := &wire{Conn: raw, renegotiates: h.renegotiates, records: &records{}}
 	conn, err := h.secure(ctx, w)
 	if err == nil {

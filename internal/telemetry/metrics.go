@@ -44,7 +44,7 @@ type Metric struct {
 // `go test ./internal/telemetry -run TestDocs -update`. The drill in mesh has to
 // make it happen.
 func Metrics() []Metric {
-	return slices.Concat(callMetrics(), targetMetrics(), configMetrics(), serverMetrics(), tlsMetrics())
+	return slices.Concat(callMetrics(), targetMetrics(), configMetrics(), serverMetrics(), accessMetrics(), tlsMetrics())
 }
 
 // durationBounds are the bucket boundaries, in seconds, that the conventions

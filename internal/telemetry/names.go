@@ -36,6 +36,8 @@ const (
 	metricRPCServed      = "rpc.server.call.duration"
 	metricServing        = "innermesh.server.inflight"
 	metricTurnedAway     = "innermesh.server.refused"
+	metricDecisions      = "innermesh.authz.decisions"
+	metricAuditLost      = "innermesh.audit.lost"
 	metricTLSRefusals    = "innermesh.tls.refusals"
 	metricTLSPlaintext   = "innermesh.tls.plaintext"
 	metricTLSExpiry      = "innermesh.tls.expiry"
