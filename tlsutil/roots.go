@@ -15,6 +15,7 @@ import (
 // concurrent use.
 type Roots struct {
 	pools map[string]*x509.CertPool
+	certs map[string][]*x509.Certificate
 	// sum is equal for equal sets, whatever their order.
 	sum [sha256.Size]byte
 }
@@ -23,7 +24,7 @@ type Roots struct {
 // CA, give the old ones and the new ones. It reports all faults: a malformed
 // domain, a domain without certificates, a certificate that is no CA.
 func NewRoots(byDomain map[string][]*x509.Certificate) (*Roots, error) {
-	r := &Roots{pools: make(map[string]*x509.CertPool, len(byDomain))}
+	r := &Roots{pools: make(map[string]*x509.CertPool, len(byDomain)), certs: make(map[string][]*x509.Certificate, len(byDomain))}
 	var faults []error
 	if len(byDomain) == 0 {
 		faults = append(faults, errors.New("roots: at least one trust domain is needed"))
@@ -53,7 +54,7 @@ func NewRoots(byDomain map[string][]*x509.Certificate) (*Roots, error) {
 		for _, d := range slices.CompactFunc(digests, bytes.Equal) {
 			sum.Write(d)
 		}
-		r.pools[domain] = pool
+		r.pools[domain], r.certs[domain] = pool, slices.Clone(certs)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -64,6 +65,12 @@ func NewRoots(byDomain map[string][]*x509.Certificate) (*Roots, error) {
 
 // Domains returns the trust domains that have roots, sorted.
 func (r *Roots) Domains() []string { return slices.Sorted(maps.Keys(r.pools)) }
+
+// Certificates returns the roots of one trust domain. The receiver must not change
+// them.
+func (r *Roots) Certificates(trustDomain string) []*x509.Certificate {
+	return slices.Clone(r.certs[trustDomain])
+}
 
 // Pool returns a copy of the roots of one trust domain, nil if there are none.
 func (r *Roots) Pool(trustDomain string) *x509.CertPool {

@@ -48,6 +48,7 @@ func (c *Cluster) ejected(e breaker.Ejection) {
 	}
 	m := found.(*Member)
 	if e.Cause == breaker.Returned {
+		m.ejection.Store(nil)
 		c.floor.restore(mono.Now(), m)
 		c.log.Info("instance is back in rotation", "instance", m.ID)
 		return
@@ -55,6 +56,8 @@ func (c *Cluster) ejected(e breaker.Ejection) {
 	c.floor.eject(mono.Now(), m, e.Until)
 	c.tel.Ejected(string(e.Cause))
 	m.ejections.Add(1)
+	at := time.Now()
+	m.ejection.Store(&EjectionStatus{Cause: e.Cause, At: at, Until: at.Add(e.Until - mono.Now()), Times: e.Times})
 	c.log.Warn("instance ejected", "instance", m.ID, "cause", string(e.Cause),
 		"until", time.Now().Add(e.Until-mono.Now()).Round(time.Millisecond), "times", e.Times)
 }

@@ -95,6 +95,14 @@ func (f *floor) until(m *Member) [doors]time.Duration {
 	return m.demand.until
 }
 
+// warmth tells of a member's slow start, if that is granted.
+func (f *floor) warmth(m *Member) (w struct{ since, until time.Duration }) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.since, w.until = m.demand.since, m.demand.warm
+	return w
+}
+
 // set changes how much stays; negative is no floor.
 func (f *floor) set(now time.Duration, ratio float64) {
 	f.mu.Lock()

@@ -27,6 +27,7 @@ type Member struct {
 	instance atomic.Pointer[discovery.Instance]
 	guard    atomic.Pointer[guard]           // nil while breakers are off
 	watched  atomic.Pointer[breaker.Watched] // nil while nobody is ejected
+	ejection atomic.Pointer[EjectionStatus]  // the last one, for people
 	demand   demand                          // guarded by the cluster's floor
 	spared   atomic.Bool                     // called although its breaker is open
 

@@ -35,22 +35,26 @@ type InstanceStatus struct {
 func (c *Cluster) Status() Status {
 	s, now := Status{Error: c.View().Error()}, mono.Now()
 	for m, instance := range c.known() {
-		if m == nil {
-			s.Instances = append(s.Instances, InstanceStatus{Instance: instance, Out: "not among those that this process calls"})
-			continue
-		}
-		i := InstanceStatus{
-			Instance: m.Instance(), Inflight: m.load.Inflight(),
-			Attempts: m.attempts.Load(), Failures: m.failures.Load(),
-			P50: m.latency.Quantile(0.5), P99: m.latency.Quantile(0.99),
-		}
-		if guard := m.guard.Load(); guard != nil {
-			i.Breaker, _ = guard.State()
-		}
-		i.Out = c.out(m, now)
-		s.Instances = append(s.Instances, i)
+		s.Instances = append(s.Instances, c.instanceStatus(m, instance, now))
 	}
 	return s
+}
+
+// instanceStatus describes an instance, and its member if it is called.
+func (c *Cluster) instanceStatus(m *Member, instance discovery.Instance, now time.Duration) InstanceStatus {
+	if m == nil {
+		return InstanceStatus{Instance: instance, Out: "not among those that this process calls"}
+	}
+	i := InstanceStatus{
+		Instance: m.Instance(), Inflight: m.load.Inflight(),
+		Attempts: m.attempts.Load(), Failures: m.failures.Load(),
+		P50: m.latency.Quantile(0.5), P99: m.latency.Quantile(0.99),
+	}
+	if guard := m.guard.Load(); guard != nil {
+		i.Breaker, _ = guard.State()
+	}
+	i.Out = c.out(m, now)
+	return i
 }
 
 // out says why the member is not picked now.

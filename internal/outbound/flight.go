@@ -287,6 +287,7 @@ func (f *Flight) verdict(out *call.Outcome) (wait time.Duration, again bool) {
 		f.note(*out)
 		f.upstream.Retried()
 		f.way().Retried(f.ctx, f.Protocol, out.Reason)
+		f.trouble(*out, true)
 		f.span.Retrying(&f.Call, out.Reason, wait)
 	}
 	return wait, again
@@ -433,6 +434,7 @@ func (f *Flight) fail(out call.Outcome) *call.Error {
 		f.release()
 		f.place.Done(out.Reason)
 		f.record(out, mono.Now())
+		f.trouble(out, false)
 		f.span.End()
 	}
 	f.ended = true
@@ -466,6 +468,8 @@ func (f *Flight) note(out call.Outcome) {
 func (f *Flight) record(out call.Outcome, now time.Duration) {
 	if f.copied != nil {
 		f.recordCopy(out)
+	} else { // nobody waits for a copy
+		f.upstream.Signals.Record(out.Reason, now-f.began)
 	}
 	f.way().Called(f.ctx, &f.Call, out, now-f.began)
 	if f.span.IsRecording() {

@@ -27,6 +27,10 @@ type Upstream struct {
 	Service string
 	// Telemetry records the calls to the service.
 	Telemetry *telemetry.Upstream
+	// Signals count them for who looks at this process.
+	Signals Signals
+
+	recent recent
 
 	o     Options
 	log   *slog.Logger

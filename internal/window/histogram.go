@@ -21,23 +21,8 @@ func (h *Histogram) Record(d time.Duration) { h.buckets[histogramBucket(d)].Add(
 // Quantile returns the upper bound of the bucket in which the q-th part of all
 // durations lies, 0 if there are none.
 func (h *Histogram) Quantile(q float64) time.Duration {
-	var counts [len(h.buckets)]uint64
-	var total uint64
-	for i := range h.buckets {
-		counts[i] = h.buckets[i].Load()
-		total += counts[i]
-	}
-	if total == 0 {
-		return 0
-	}
-	rank := max(uint64(q*float64(total)+0.5), 1)
-	var seen uint64
-	for i, n := range counts {
-		if seen += n; seen >= rank {
-			return histogramBound(i)
-		}
-	}
-	return histogramBound(len(counts) - 1)
+	c := h.Counts()
+	return c.Quantile(q)
 }
 
 // histogramBucket splits each power of two of microseconds into four.
