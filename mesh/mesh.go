@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -47,6 +48,9 @@ type Mesh struct {
 	prior     httpadapter.Prior
 	guards    guards
 	pathIn    pathIn
+	journal   *journal
+	began     time.Time
+	live      live
 	located   atomic.Pointer[balancer.Place] // nil until that is known
 
 	mu       sync.Mutex
@@ -66,11 +70,12 @@ func New(ctx context.Context, o Options) (*Mesh, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Mesh{o: o, log: o.Logger}
+	m := &Mesh{o: o, log: o.Logger, began: time.Now()}
 	if m.log == nil {
 		m.log = slog.Default()
 	}
-	m.log = m.log.With("mesh", o.Service)
+	m.journal = newJournal(m.log.Handler())
+	m.log = slog.New(m.journal).With("mesh", o.Service)
 	if err := m.build(ctx); err != nil {
 		return nil, errors.Join(err, m.Close(ctx))
 	}
@@ -119,6 +124,9 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 		return err
 	}
 	m.dialling = grpcadapter.DialOptions(grpcadapter.Options{Directory: m.directory, TLS: m.secure(), Letters: m.o.DeadLetters})
+	if err = m.serveAdmin(ctx); err != nil {
+		return err
+	}
 	return ctx.Err()
 }
 

@@ -73,6 +73,10 @@ type Options struct {
 	// [Mesh.GRPCServerOptions].
 	Server ServerOptions
 
+	// Admin concerns the live page, [Mesh.AdminHandler]. Default: it is served
+	// nowhere until the program mounts it, and is read-only.
+	Admin AdminOptions
+
 	// Telemetry says where spans and metrics go. Default: OpenTelemetry's
 	// globals, which do nothing until the program sets them.
 	Telemetry TelemetryOptions
@@ -120,6 +124,7 @@ func (o Options) Validate() error {
 	if s, ok := o.Discovery.(interface{ Validate() error }); ok {
 		nested("Discovery", s.Validate())
 	}
+	o.Admin.validate(fault)
 	builtin, defaults := policy.Layer{Service: policy.Default()}, policy.Layer{Service: o.Defaults}
 	nested("Defaults", policy.Merge(builtin, defaults).Validate())
 	o.Server.Access.validate(o.TLS, fault, nested)

@@ -47,8 +47,9 @@ type policies struct {
 	mu       sync.Mutex
 	shared   [slots]policy.Layer // those of all services
 	refused  map[string]Refusal  // by what was refused, until it is good again
-	heard    map[string]bool     // the shared sources that have spoken
-	parked   map[string]*parked  // by what waits for others to change
+	booked   booked
+	heard    map[string]bool    // the shared sources that have spoken
+	parked   map[string]*parked // by what waits for others to change
 	followed map[string]*following
 }
 
@@ -110,7 +111,7 @@ func (c calling) Fresh() bool { return c.Plan() == nil }
 func newPolicies(o Options, sources []policySource, tel *telemetry.Telemetry, log *slog.Logger) *policies {
 	p := &policies{
 		o: o, sources: sources, tel: tel, log: log,
-		heard: make(map[string]bool), followed: make(map[string]*following), refused: make(map[string]Refusal),
+		booked: make(booked), heard: make(map[string]bool), followed: make(map[string]*following), refused: make(map[string]Refusal),
 		parked: make(map[string]*parked),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -223,6 +224,7 @@ func (p *policies) forget(u *upstream.Upstream) {
 		f.stop()
 		delete(p.followed, u.Service)
 		maps.DeleteFunc(p.refused, func(_ string, r Refusal) bool { return r.service == u.Service })
+		p.booked.forget(u.Service)
 		maps.DeleteFunc(p.parked, func(_ string, w *parked) bool { return w.service == u.Service })
 	}
 }
@@ -307,6 +309,8 @@ func (p *policies) note(service string, u policyUpdate, err error) {
 	delete(p.refused, u.what)
 	if err != nil {
 		p.refused[u.what] = Refusal{Document: u.what, Index: u.index, At: time.Now(), Err: err, service: service}
+	} else {
+		p.booked.note(service, u)
 	}
 	p.mu.Unlock()
 	switch {

@@ -29,7 +29,6 @@ var rooms = map[string]room{
 	"call":               {quiet: true},
 	"discovery":          {},
 	"tlsutil":            {},
-	"internal/admin":     {planned: true},
 	"internal/archtest":  {},
 	"internal/consul":    {},
 	"internal/crashtest": {}, // for tests only
@@ -51,6 +50,7 @@ var rooms = map[string]room{
 	"inbound/audit/file":      {floor: 1},
 	"inbound/caller":          {floor: 1, quiet: true, may: []string{"tlsutil"}},
 	"idempotency":             {floor: 1, may: []string{"call"}},
+	"internal/admin":          {floor: 1},
 	"internal/consultest":     {floor: 1, may: []string{"internal/consul"}},
 	"internal/listener":       {floor: 1, may: []string{"tlsutil"}},
 	"internal/telemetry":      {floor: 1, may: []string{"call"}},
