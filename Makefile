@@ -118,6 +118,12 @@ bench-diff: ## The benchmarks of BASE (default main) against the working tree
 	go test -run '^$$' -bench . -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) $(BENCH) >"$$dir/new"; \
 	go tool -modfile=tools/bench/go.mod benchstat "$(BASE)=$$dir/old" "here=$$dir/new"
 
+.PHONY: browser
+browser: engines ## The live page in a real Chromium; pictures go to PICTURES (default bin/pictures)
+	@mkdir -p "$(or $(PICTURES),bin/pictures)"
+	INNERMESH_REQUIRE_ENGINES=1 PICTURES="$(abspath $(or $(PICTURES),bin/pictures))" \
+		go -C internal/browser test -count=1 -timeout $(TIMEOUT) -v ./...
+
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZTIME (default 1m); crashers land in testdata
 	@for m in $(if $(filter ./...,$(PKG)),$(OWN),.); do \
@@ -137,7 +143,7 @@ crash: ## Kill real processes at random points, ROUNDS (default 2000) times, and
 	done
 
 .PHONY: engines
-engines: ## Install Redis, NATS, PostgreSQL, openssl and curl for tests from Debian's packages, where they are missing
+engines: ## Install Redis, NATS, PostgreSQL, openssl, curl and Chromium for tests from Debian's packages, where they are missing
 	@.ci/engines
 
 .PHONY: consul
