@@ -21,6 +21,7 @@ type Member struct {
 	// not been answered yet in its lower.
 	load     atomic.Uint64
 	estimate estimate
+	reported report
 	heard    atomic.Int64 // since when the unanswered wait without any answer
 	closed   atomic.Int64 // not before this moment, on the clock of the picks
 	fresh    atomic.Int64 // when slow start began, 0 is none

@@ -49,6 +49,11 @@ type Options struct {
 	Policy Policy
 	// Choices is how many members [LeastRequest] draws, 2 to 100. Default 2.
 	Choices int
+	// Reported has [PeakEWMA] also go by what members say they carry, see
+	// [Member.Report]: who carries half of what it can is taken for twice as slow,
+	// and if four fifths or more others are looked for.
+	// Default: it goes by what it sees itself.
+	Reported bool
 	// SlowStart is how long a member takes from a tenth of its share to all of
 	// it after [Member.Warm]. Default 30 s; negative: it has its share at once.
 	// Hashing algorithms do not look at it.

@@ -8,12 +8,13 @@ import "time"
 // more than its few attempts in flight when a service has many clients.
 type peakEWMA struct {
 	pairs
-	weights []int32
-	mean    float64 // of the weights
+	reported bool // members' own words count, too
+	weights  []int32
+	mean     float64 // of the weights
 }
 
 func newPeakEWMA(o Options, l list) *peakEWMA {
-	p := &peakEWMA{pairs: newPairs(o, l)}
+	p := &peakEWMA{pairs: newPairs(o, l), reported: o.Reported}
 	if l.weights != nil {
 		sum := 0.0
 		for _, w := range l.weights {
@@ -29,19 +30,27 @@ func (p *peakEWMA) Pick(info Info) int {
 		return firstFit(p.members, 0, info)
 	}
 	l := info.luck()
-	start := 0
+	start, crowded := 0, -1
 	for range draws {
 		i, j := p.pair(&l)
 		start = i
 		a, b := p.members[i], p.members[j]
-		switch k := p.certain(i, j, a, b, &info, &l); {
-		case k >= 0:
-			return k
-		case k == undecided && p.slower(i, j, a, b, info.Now):
-			return j
-		case k == undecided:
-			return i
+		k := p.certain(i, j, a, b, &info, &l)
+		if k == undecided {
+			if k = i; p.slower(i, j, a, b, info.Now) {
+				k = j
+			}
 		}
+		switch {
+		case k < 0:
+		case p.reported && p.members[k].crowded(info.Now): // so is the other: there may be better ones
+			crowded = k
+		default:
+			return k
+		}
+	}
+	if crowded >= 0 {
+		return crowded
 	}
 	return firstFit(p.members, start, info)
 }
@@ -59,6 +68,9 @@ func (p *peakEWMA) slower(i, j int, a, b *Member, now time.Duration) bool {
 	}
 	la, lb := a.load.Load(), b.load.Load()
 	ea, eb = max(ea, a.silence(la, now)), max(eb, b.silence(lb, now))
+	if p.reported {
+		ea, eb = ea*a.pressure(now), eb*b.pressure(now)
+	}
 	if p.weights == nil {
 		return ea*float64(1+la>>32) > eb*float64(1+lb>>32)
 	}

@@ -131,6 +131,9 @@ type Outcome struct {
 	// RetryAfter is how long the instance asked to be left alone, 0 if it did
 	// not say.
 	RetryAfter time.Duration
+	// Utilization is how much of what it can carry the instance says it carries,
+	// 1 being all; 0 if it does not say, or gRPC's trailer says it.
+	Utilization float64
 	// Ratelimited says that a rate limiter in front of the instance answered.
 	Ratelimited bool
 	// NoRetry says that the instance asked not to be tried again.

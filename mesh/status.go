@@ -31,6 +31,9 @@ type UpstreamInstance struct {
 	Instance discovery.Instance
 	// Inflight is how many attempts are under way to it.
 	Inflight int
+	// Utilization is how much of what it can carry it has said of late that it
+	// carries, for all of its callers, 1 being all; 0 if it does not say.
+	Utilization float64
 	// Attempts have been answered or given up; Failures are those among them
 	// that count against the instance.
 	Attempts, Failures uint64
@@ -53,7 +56,7 @@ func (m *Mesh) Upstreams() []Upstream {
 			}
 			for _, i := range s.Instances {
 				u.Instances = append(u.Instances, UpstreamInstance{
-					Target: c.Target.String(), Mirror: c.IsMirror(), Instance: i.Instance, Inflight: i.Inflight,
+					Target: c.Target.String(), Mirror: c.IsMirror(), Instance: i.Instance, Inflight: i.Inflight, Utilization: i.Utilization,
 					Attempts: i.Attempts, Failures: i.Failures, P50: i.P50, P99: i.P99, Breaker: i.Breaker,
 				})
 			}

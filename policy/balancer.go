@@ -24,6 +24,13 @@ type Balancer struct {
 	// Choices is how many instances least_request draws, 2 to 100.
 	// Default: 2. Example: 3.
 	Choices int `json:"choices,omitzero"`
+	// Load says what peak_ewma goes by: "seen" is how long answers take and how
+	// many are awaited here; "reported" is also how much of what it can carry an
+	// instance tells it carries, in the header endpoint-load-metrics or the gRPC
+	// trailer endpoint-load-metrics-bin of its answers: who carries half of it is
+	// taken for twice as slow. Servers with limits of inbound tell it.
+	// Default: seen. Example: "reported".
+	Load string `json:"load,omitzero"`
 	// RingSize is the least number of points on the ring of ring_hash, at most
 	// 8388608.
 	// Default: 1024. Example: 4096.
@@ -68,6 +75,12 @@ const (
 	PreferNone   = "none"
 )
 
+// The values of [Balancer].Load.
+const (
+	LoadSeen     = "seen"
+	LoadReported = "reported"
+)
+
 // Hash is one thing of a call to hash. Exactly one of header, cookie, query,
 // source and affinity must be said.
 type Hash struct {
@@ -108,6 +121,7 @@ const (
 func (b Balancer) check(c *checker) {
 	c.in("balancer", func(c *checker) {
 		c.oneOf("policy", b.Policy, P2C, PeakEWMA, RoundRobin, Random, LeastRequest, RingHash, Maglev)
+		c.oneOf("load", b.Load, LoadSeen, LoadReported)
 		c.thatf(b.Choices == 0 || b.Choices >= 2 && b.Choices <= 100, "choices", "%d is out of range: must be 2 to 100", b.Choices)
 		c.count("ringSize", b.RingSize, maxRing)
 		c.count("maxRingSize", b.MaxRingSize, maxRing)

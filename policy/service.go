@@ -64,7 +64,7 @@ func Default() Service {
 			ReplayBytes: 64 << 10,
 		},
 		Balancer: Balancer{
-			Policy: PeakEWMA, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{},
+			Policy: PeakEWMA, Load: LoadSeen, Choices: 2, RingSize: 1024, MaxRingSize: maxRing, Hash: []Hash{},
 			PanicPercent: 50, Prefer: PreferZone, SubsetAbove: 100, SubsetSize: 20,
 		},
 		Breaker: Breaker{

@@ -127,6 +127,7 @@ func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 	r := out.Reason
 	answers := p.attempts.Add(1)
 	p.load.Answer(now, took, r, out.RetryAfter)
+	p.load.Report(now, out.Utilization)
 	if w := p.watched.Load(); w != nil {
 		w.Record(now, r)
 	}

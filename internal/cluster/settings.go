@@ -66,7 +66,7 @@ func newSettings(p policy.Effective) *Settings {
 func picker(b policy.Balancer) balancer.Options {
 	o := balancer.Options{
 		Policy: balancer.Policy(b.Policy), Choices: b.Choices, SlowStart: slowStart,
-		RingSize: b.RingSize, MaxRingSize: b.MaxRingSize,
+		RingSize: b.RingSize, MaxRingSize: b.MaxRingSize, Reported: b.Load == policy.LoadReported,
 	}
 	if b.Policy == policy.RoundRobin {
 		o.Policy = balancer.WeightedRoundRobin

@@ -22,6 +22,7 @@ type Status struct {
 type InstanceStatus struct {
 	Instance           discovery.Instance
 	Inflight           int
+	Utilization        float64
 	Attempts, Failures uint64
 	P50, P99           time.Duration
 	// Breaker is the state of the instance's circuit breaker, closed if it has
@@ -46,7 +47,7 @@ func (c *Cluster) instanceStatus(m *Member, instance discovery.Instance, now tim
 		return InstanceStatus{Instance: instance, Out: "not among those that this process calls"}
 	}
 	i := InstanceStatus{
-		Instance: m.Instance(), Inflight: m.load.Inflight(),
+		Instance: m.Instance(), Inflight: m.load.Inflight(), Utilization: m.load.Utilization(now),
 		Attempts: m.attempts.Load(), Failures: m.failures.Load(),
 		P50: m.latency.Quantile(0.5), P99: m.latency.Quantile(0.99),
 	}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/outbound"
 )
 
@@ -43,6 +44,9 @@ func (t *try) done(info balancer.DoneInfo) {
 	}
 	if len(info.Trailer.Get("x-envoy-ratelimited")) > 0 { // what a limiter says comes without a header
 		t.ratelimited.Store(true)
+	}
+	if v := info.Trailer[loadTrailer]; len(v) == 1 {
+		t.Member().Load().Report(mono.Now(), utilization(v[0])) // here, for a stream's comes after it was judged
 	}
 	if v := info.Trailer.Get("grpc-retry-pushback-ms"); len(v) > 0 {
 		t.pushback.Store(&v[0])

@@ -136,6 +136,7 @@ func (x *exchange) through(a *outbound.Attempt) http.RoundTripper {
 // judge says what a response tells.
 func judge(res *http.Response) call.Outcome {
 	out := call.Outcome{Reason: call.ClassifyHTTP(res.StatusCode), Sent: call.Answered, Status: res.StatusCode}
+	out.Utilization = utilization(res.Header[headerLoad])
 	if out.Reason == call.Throttled || out.Reason == call.Unavailable || out.Status == http.StatusConflict {
 		out.Ratelimited = len(res.Header["X-Envoy-Ratelimited"]) > 0
 		if out.Status == http.StatusServiceUnavailable && len(res.Header[headerOverloaded]) > 0 {

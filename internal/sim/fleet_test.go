@@ -15,6 +15,8 @@ type fleet struct {
 	clients []*client
 	// work says what an instance does with a call that comes now.
 	work func(instance int) (time.Duration, call.Reason)
+	// report says how much of what it can carry an instance carries; nil: none tells.
+	report func(instance int) float64
 	// ended hears of every call.
 	ended func(instance int, began, took time.Duration, r call.Reason)
 }
@@ -25,6 +27,10 @@ type client struct {
 }
 
 func newFleet(w *world, policy balancer.Policy, instances, clients int) *fleet {
+	return newFleetOf(w, balancer.Options{Policy: policy}, instances, clients)
+}
+
+func newFleetOf(w *world, o balancer.Options, instances, clients int) *fleet {
 	f := &fleet{world: w}
 	for range instances {
 		f.servers = append(f.servers, &server{world: w})
@@ -36,7 +42,7 @@ func newFleet(w *world, policy balancer.Policy, instances, clients int) *fleet {
 			m.SetID(fmt.Sprint(i))
 			c.members = append(c.members, m)
 		}
-		picker, err := balancer.New(policy, c.members)
+		picker, err := balancer.NewPool(o, c.members)
 		if err != nil {
 			panic(err)
 		}
@@ -56,6 +62,9 @@ func (f *fleet) call() {
 	f.servers[i].serve(work, func() {
 		took := f.now - began
 		m.Finish(f.now, took, r, 0)
+		if f.report != nil {
+			m.Report(f.now, f.report(i))
+		}
 		f.ended(i, began-start, took, r)
 	})
 }
