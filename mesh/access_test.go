@@ -48,6 +48,10 @@ func permitted(action api.IntentionAction, prefix string) *api.IntentionPermissi
 	return &api.IntentionPermission{Action: action, HTTP: &api.IntentionHTTPPermission{PathPrefix: prefix}}
 }
 
+func present(header string) api.IntentionHTTPHeaderPermission {
+	return api.IntentionHTTPHeaderPermission{Name: header, Present: true}
+}
+
 // named tells who calls, as the handler knows it.
 func named(w http.ResponseWriter, r *http.Request) {
 	c, ok := mesh.CallerFromContext(r.Context())

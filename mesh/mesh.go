@@ -99,10 +99,14 @@ func (m *Mesh) build(ctx context.Context) (err error) {
 		return err
 	}
 	m.policies = newPolicies(m.o, documents, m.tel, m.log)
+	permit, err := m.openOutlook()
+	if err != nil {
+		return err
+	}
 	m.directory = upstream.NewDirectory(upstream.Options{
 		Source: source, Telemetry: m.tel, Logger: m.log,
 		Follow: m.policies.follow, Forget: m.policies.forget, Provisional: m.policies.of, Caller: m.caller(),
-		Place: m.place, Seat: m.seat(),
+		Place: m.place, Seat: m.seat(), Permit: permit,
 	})
 	m.onClose(func(context.Context) error { m.directory.Close(); return nil })
 	if err = m.locate(); err != nil {

@@ -69,6 +69,13 @@ type Options struct {
 	// HTTP concerns the HTTP client alone.
 	HTTP HTTPOptions
 
+	// CheckCalls refuses calls before they are sent that the intentions of the
+	// service they go to will deny: the error's cause is [call.ErrDenied] and names
+	// the rule. What is not known is sent: rules that look at headers or tokens,
+	// the default policy, services whose intentions the token may not read. Each
+	// service that is called takes one more blocking query. Default: false.
+	CheckCalls bool
+
 	// Server concerns what this program serves with [Mesh.Middleware] and
 	// [Mesh.GRPCServerOptions].
 	Server ServerOptions

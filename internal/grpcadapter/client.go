@@ -145,6 +145,8 @@ func codeOf(e *call.Error) codes.Code {
 		switch {
 		case errors.Is(e, cluster.ErrClosed):
 			return codes.Canceled // as a closed client connection
+		case errors.Is(e, call.ErrDenied):
+			return codes.PermissionDenied // as the callee would say
 		case errors.Is(e, limit.ErrFull), errors.Is(e, limit.ErrRate), errors.Is(e, limit.ErrOverloaded):
 			return codes.ResourceExhausted
 		}

@@ -42,6 +42,9 @@ func Do[R any](ctx context.Context, d *upstream.Directory, f *Flight, x Exchange
 	if err := f.start(ctx, d, x); err != nil { // first: the route holds the call's time
 		return fail[R](f, rejected(err))
 	}
+	if err := d.Permits(f.route, f.to, x); err != nil { // before any waiting: it will be refused anyway
+		return fail[R](f, rejected(err))
+	}
 	if err := f.ready(); err != nil { // on the clock: waiting in line costs the call's time
 		return fail[R](f, rejected(err))
 	}

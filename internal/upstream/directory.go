@@ -46,6 +46,9 @@ type Options struct {
 	// nowhere. Seat says which part of a large service it calls.
 	Place func() balancer.Place
 	Seat  uint64
+	// Permit says why a call to a target will be refused there, nil if it will not
+	// or that is not known. path is "" if it is not known. Nil permits everything.
+	Permit func(to *policy.Target, method, path string) error
 	// Idle is how long a service may go without a call before it is let go.
 	// Default 10 min.
 	Idle time.Duration
