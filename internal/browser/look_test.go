@@ -22,7 +22,7 @@ func TestPictures(t *testing.T) {
 		"explain": "explain?url=http://payments/charge",
 	}
 	x.visit("")
-	x.do(chromedp.Sleep(20 * time.Second)) // a past to draw
+	x.do(chromedp.Sleep(time.Minute)) // a past to draw
 	for _, theme := range []string{"light", "dark"} {
 		x.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}))
 		for name, path := range pages {

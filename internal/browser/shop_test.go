@@ -25,6 +25,7 @@ import (
 // which are in trouble.
 type shop struct {
 	*mesh.Mesh
+	t      *testing.T
 	base   string
 	broken atomic.Bool // one copy of the inventory
 }
@@ -32,7 +33,7 @@ type shop struct {
 // openShop starts it, under steady load.
 func openShop(t *testing.T, admin mesh.AdminOptions) *shop {
 	t.Helper()
-	s := new(shop)
+	s := &shop{t: t}
 	ca, err := tlsutil.NewDevCA(tlsutil.DevCAOptions{})
 	if err != nil {
 		t.Fatal(err)

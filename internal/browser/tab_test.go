@@ -113,11 +113,24 @@ func eval[T any](x *tab, expr string) (v T) {
 	return v
 }
 
-// wait waits until an expression is true on the page.
+// wait waits until an expression is true on the page, also on another one that is
+// being loaded.
 func (x *tab) wait(expr string) {
 	x.t.Helper()
-	if err := chromedp.Run(x.ctx, chromedp.Poll(expr, nil, chromedp.WithPollingTimeout(30*time.Second), chromedp.WithPollingInterval(50*time.Millisecond))); err != nil {
-		x.t.Fatalf("it does not come to %s: %v", expr, err)
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	until := time.After(30 * time.Second)
+	for {
+		var is bool
+		err := chromedp.Run(x.ctx, chromedp.Evaluate("!!("+expr+")", &is))
+		if err == nil && is {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-until:
+			x.t.Fatalf("it does not come to %s: %v", expr, err)
+		}
 	}
 }
 

@@ -35,8 +35,11 @@
     const out = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" });
     const labels = [];
     for (const id of g.edges()) {
-      const e = g.edge(id), p = e.points.slice(1, -1), from = g.node(id.v), to = g.node(id.w);
+      const e = g.edge(id), from = g.node(id.v), to = g.node(id.w);
       const thick = 1.2 + 3 * Math.sqrt(Number(e.rate) / most), long = 7 + thick;
+      // The label lies on a level stretch of the line.
+      const p = e.points.slice(1, -1).flatMap((q) => Math.hypot(q.x - e.x, q.y - e.y) < 1
+        ? [-1, 1].map((k) => ({ x: q.x + (from.x < to.x ? k : -k) * e.width / 2, y: q.y })) : [q]);
       // Out of the middle of one side and into the middle of another, level at both
       // ends and at every point between: so the line goes through its label.
       const side = (n, other) => ({ x: n.x + (other.x < n.x ? -1 : 1) * n.width / 2, y: n.y });
@@ -52,7 +55,8 @@
       out.append(svg("g", { class: `edge ${e.tone}` }, svg("path", { d, "stroke-width": thick }), svg("polygon", { points: head })));
       const text = svg("text", { x: e.x, y: e.y });
       text.textContent = e.label;
-      labels.push(svg("g", { class: `edge ${e.tone}` }, text));
+      const back = svg("rect", { class: "back", x: e.x - e.width / 2, y: e.y - e.height / 2, width: e.width, height: e.height });
+      labels.push(svg("g", { class: `edge ${e.tone}` }, back, text));
     }
     out.append(...labels);
     for (const id of g.nodes()) {
