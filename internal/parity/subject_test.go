@@ -17,6 +17,7 @@ import (
 	"github.com/innermesh/innermesh/internal/consul"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/parity"
+	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/policy"
@@ -178,11 +179,12 @@ func (s *subject) Draw(r parity.Request, retry bool) (parity.Drawn, error) {
 		return parity.Drawn{}, err
 	}
 	asked := facts(req)
-	to := s.plan.Match(asked).Pick()
+	from := route.Origin{Source: s.upstream.Caller()}
+	to := s.plan.Match(asked).Pick(asked, from)
 	drawn := parity.Drawn{Leg: s.key(to.Clusters()[0])}
 	info := balancer.Info{Now: mono.Now()}
 	if !to.Hash.None() {
-		info.Key, _ = to.Hash.Sum(asked, s.upstream.Caller())
+		info.Key, _ = to.Hash.Sum(asked, from)
 	}
 	pick, ok, err := attempt(to, info)
 	if err != nil || !ok {
