@@ -58,8 +58,9 @@ type Bulkhead struct {
 	taken   atomic.Int64
 	waiting atomic.Int64
 
-	mu    sync.Mutex
-	queue list.List // of chan struct{}, each closed when its call is let in
+	mu     sync.Mutex
+	queue  list.List // of chan struct{}, each closed when its call is let in
+	urgent list.List // the same of critical calls, who go first
 }
 
 // NewBulkhead returns an empty bulkhead; name appears in errors.
@@ -70,22 +71,26 @@ func NewBulkhead(name string, o BulkheadOptions) *Bulkhead {
 // Enter takes a place, or waits for one as long as the options say and ctx
 // allows. It returns a [*FullError], or the cause of ctx.
 func (b *Bulkhead) Enter(ctx context.Context) (Leave, error) {
+	return b.EnterAs(ctx, Default)
+}
+
+// EnterAs is Enter for a call that matters more or less than others: those of
+// [Degraded] and [Background] priority may take a part of the places alone, those of
+// [Critical] wait in a line of their own, as long as the other, which goes first.
+func (b *Bulkhead) EnterAs(ctx context.Context, p Priority) (Leave, error) {
+	if most := p.of(int64(b.options.Limit)); p != Default && p != Critical && b.taken.Load() >= most {
+		return Leave{}, &FullError{Name: b.name, Limit: int(most)}
+	}
 	if b.waiting.Load() == 0 && b.take() {
 		return Leave{from: b}, nil
 	}
 	if b.options.Queue == 0 {
 		return Leave{}, &FullError{Name: b.name, Limit: b.options.Limit}
 	}
-	return b.wait(ctx)
-}
-
-// EnterAs is Enter for a call that matters more or less than others: those of
-// [Degraded] and [Background] priority may take a part of the places alone.
-func (b *Bulkhead) EnterAs(ctx context.Context, p Priority) (Leave, error) {
-	if most := p.of(int64(b.options.Limit)); p != Default && p != Critical && b.taken.Load() >= most {
-		return Leave{}, &FullError{Name: b.name, Limit: int(most)}
+	if p == Critical {
+		return b.wait(ctx, &b.urgent)
 	}
-	return b.Enter(ctx)
+	return b.wait(ctx, &b.queue)
 }
 
 // Limit returns how many calls are let in at once.
@@ -109,8 +114,8 @@ func (b *Bulkhead) take() bool {
 	}
 }
 
-func (b *Bulkhead) wait(ctx context.Context) (Leave, error) {
-	in, err := b.enqueue()
+func (b *Bulkhead) wait(ctx context.Context, line *list.List) (Leave, error) {
+	in, err := b.enqueue(line)
 	if err != nil {
 		return Leave{}, err
 	}
@@ -125,7 +130,7 @@ func (b *Bulkhead) wait(ctx context.Context) (Leave, error) {
 	case <-ctx.Done():
 		err = fmt.Errorf("wait for one of %d places for %s: %w", b.options.Limit, b.name, context.Cause(ctx))
 	}
-	if b.withdraw(in) {
+	if b.withdraw(line, in) {
 		return Leave{}, err
 	}
 	if ctx.Err() != nil { // let in at the same moment, but nobody is there to go
@@ -135,21 +140,21 @@ func (b *Bulkhead) wait(ctx context.Context) (Leave, error) {
 	return Leave{from: b, waited: mono.Now() - began}, nil
 }
 
-// enqueue puts a call at the end of the queue.
-func (b *Bulkhead) enqueue() (*list.Element, error) {
+// enqueue puts a call at the end of a line.
+func (b *Bulkhead) enqueue(line *list.List) (*list.Element, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.queue.Len() >= b.options.Queue {
+	if line.Len() >= b.options.Queue {
 		return nil, &FullError{Name: b.name, Limit: b.options.Limit}
 	}
 	b.waiting.Add(1)
-	in := b.queue.PushBack(make(chan struct{}))
+	in := line.PushBack(make(chan struct{}))
 	b.admit() // a place may have become free before anybody knew of this one
 	return in, nil
 }
 
-// withdraw takes a call out of the queue, unless it was let in.
-func (b *Bulkhead) withdraw(in *list.Element) bool {
+// withdraw takes a call out of its line, unless it was let in.
+func (b *Bulkhead) withdraw(line *list.List, in *list.Element) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	select {
@@ -157,17 +162,19 @@ func (b *Bulkhead) withdraw(in *list.Element) bool {
 		return false
 	default:
 	}
-	b.queue.Remove(in)
+	line.Remove(in)
 	b.waiting.Add(-1)
 	return true
 }
 
 // admit lets in who is first, as long as there are places.
 func (b *Bulkhead) admit() {
-	for first := b.queue.Front(); first != nil && b.take(); first = b.queue.Front() {
-		b.queue.Remove(first)
-		b.waiting.Add(-1)
-		close(first.Value.(chan struct{}))
+	for _, line := range [...]*list.List{&b.urgent, &b.queue} {
+		for first := line.Front(); first != nil && b.take(); first = line.Front() {
+			line.Remove(first)
+			b.waiting.Add(-1)
+			close(first.Value.(chan struct{}))
+		}
 	}
 }
 

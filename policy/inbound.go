@@ -9,8 +9,8 @@ type Inbound struct {
 	// priority background as many as half of it are, of degraded four fifths.
 	// Default: off. Example: 200.
 	Concurrency Limit `json:"concurrency,omitzero"`
-	// Queue is how many more may wait for a place, those of priority critical
-	// first.
+	// Queue is how many more may wait for a place. Calls of priority critical have
+	// a line of their own, as long as the other, which goes first.
 	// Default: none. Example: 50.
 	Queue Limit `json:"queue,omitzero"`
 	// Wait is how long a call waits for a place at most. It can not be off.
