@@ -58,7 +58,8 @@ type Options struct {
 	// SnapshotDir is a folder in which the last good state of everything that is
 	// followed is kept: instances, config entries, documents. A program that
 	// starts while Consul is down goes by it. It is made if it is not there, and
-	// may be shared. Default: nothing is kept.
+	// may be shared. Where nothing can be kept in it that is logged, and the program
+	// goes on without. Default: nothing is kept.
 	SnapshotDir string
 
 	// DeadLetters keeps calls that must not be lost ([deadletter.With]) and have

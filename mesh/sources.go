@@ -19,9 +19,7 @@ func (m *Mesh) sources() (discovery.Source, []policySource, error) {
 		return nil, nil, err
 	}
 	if m.o.SnapshotDir != "" {
-		if source, followed, err = m.kept(source, followed); err != nil {
-			return nil, nil, &OptionError{Field: "SnapshotDir", Problem: err.Error(), Err: err}
-		}
+		source, followed = m.kept(source, followed)
 	}
 	if m.o.PolicyFile != "" { // it needs no copy
 		f, err := newFileDocuments(m.o.PolicyFile)
@@ -87,8 +85,9 @@ func (m *Mesh) consulClient() (*consul.Client, error) {
 	return client, nil
 }
 
-// kept puts a copy on disk under each source.
-func (m *Mesh) kept(source discovery.Source, followed []policySource) (discovery.Source, []policySource, error) {
+// kept puts a copy on disk under each source. A disk that does not do must not
+// keep a program from starting.
+func (m *Mesh) kept(source discovery.Source, followed []policySource) (discovery.Source, []policySource) {
 	agent := ""
 	if m.consul != nil {
 		agent = m.consul.Address()
@@ -98,12 +97,13 @@ func (m *Mesh) kept(source discovery.Source, followed []policySource) (discovery
 		Fingerprint: strings.Join([]string{keptFormat, agent, m.o.Consul.Datacenter, m.o.Consul.KVPrefix}, " ") + m.kind(),
 	})
 	if err != nil {
-		return nil, nil, err
+		m.log.Warn("nothing is kept on disk: a start while the sources are down will find nothing", "dir", m.o.SnapshotDir, "error", err)
+		return source, followed
 	}
 	m.store = store
 	m.onClose(func(context.Context) error { return store.Close() })
 	for i, s := range followed {
 		followed[i] = &keptPolicies{policySource: s, store: store, log: m.log}
 	}
-	return &keptSource{Source: source, store: store, log: m.log}, followed, nil
+	return &keptSource{Source: source, store: store, log: m.log}, followed
 }
