@@ -74,6 +74,11 @@ test: ## Everything: tidy, vet, lint, all tests on a real Consul, Redis, NATS an
 	@for m in $(filter-out .,$(OWN)); do (set -x; go -C $$m test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
 	go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
 
+.PHONY: drills
+drills: consul ## What the house promises under load on real processes, in its long form: a table of drill, promise and figure
+	@# In its folder and without a pattern, so that go test lets it print its table.
+	INNERMESH_REQUIRE_CONSUL=1 INNERMESH_DRILLS=long go -C internal/drill test -race -count=1 -timeout 30m
+
 .PHONY: tidy
 tidy: ## Check that every go.mod says what its module needs
 	@for m in $(MODULES); do \

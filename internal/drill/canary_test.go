@@ -42,7 +42,7 @@ func TestCanaryAndBlueGreen(t *testing.T) {
 			}
 		}
 	}
-	s.finish()
+	s.finish("calls move between versions, none fails")
 }
 
 // fair says whether chance can explain the answers of a load, if v2 gets that

@@ -19,6 +19,8 @@ type child struct {
 	said  chan string    // lines; it says few
 	ended chan struct{}
 	err   error // how it ended
+
+	health string // of a member: where it tells how it is
 }
 
 // begin starts a backend and returns when it is registered. It ends with the

@@ -36,6 +36,8 @@ func TestConsulLosesItsLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("another leader after %v", time.Since(start).Round(time.Millisecond))
+	took := s.await(10*time.Second, "all registrations are there", func() bool { return s.registered(3) })
+	show(t, "registrations are there within 10 s", "%v", took.Round(time.Millisecond))
 	s.goOn(100)
 	s.split(map[string]float32{"v1": 50, "v2": 50})
 	s.answering("v2-a")
@@ -45,5 +47,5 @@ func TestConsulLosesItsLeader(t *testing.T) {
 	s.await(10*time.Second, "v1-a is out of rotation", func() bool { return len(s.upstream("v1-a")) == 0 })
 	s.split(map[string]float32{"v1": 100, "v2": 0})
 	s.only("v1")
-	s.finish()
+	s.finish("another leader of Consul, no call fails")
 }

@@ -52,7 +52,7 @@ func TestFailover(t *testing.T) {
 	begin(t, s, "v1-c")
 	s.await(5*time.Second, "v1 takes its calls again", func() bool { return s.sharesAll("v1") })
 	s.only("v1")
-	s.finish()
+	s.finish("calls go elsewhere and come back, none fails")
 }
 
 // only checks that calls are answered by one version alone, from now on.

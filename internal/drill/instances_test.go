@@ -60,5 +60,5 @@ func TestInstancesComeAndGo(t *testing.T) {
 	for _, id := range []string{"e", "f", "g"} {
 		s.answering(id)
 	}
-	s.finish()
+	s.finish("instances come, leave and are killed, no call fails")
 }

@@ -8,8 +8,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs the tests, or the backend or client if that is what this process
-// is for.
+// TestMain runs the tests, or the backend, member or client if that is what this
+// process is for.
 func TestMain(m *testing.M) {
 	agent, service := os.Getenv(agentEnv), os.Getenv(serviceEnv)
 	if id := os.Getenv(backendEnv); id != "" {
@@ -18,10 +18,13 @@ func TestMain(m *testing.M) {
 	if limits := os.Getenv(overloadEnv); limits != "" {
 		exit(overloaded(limits))
 	}
+	if id := os.Getenv(memberEnv); id != "" {
+		exit(member(id, agent, service))
+	}
 	if dir := os.Getenv(clientEnv); dir != "" {
 		exit(client(agent, service, dir, os.Getenv(startEnv)))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(run{m})
 }
 
 func exit(err error) {

@@ -30,6 +30,7 @@ func TestClientRestartsWithoutConsul(t *testing.T) {
 	s.more(second, 200)
 	second.kill()
 	third, again := beginClient(t, s, "third", dir)
+	show(t, "a client that starts without Consul calls at once", "first answer after %v", max(slices.Max(waited), slices.Max(again)).Round(time.Millisecond))
 	if slowest := max(slices.Max(waited), slices.Max(again)); slowest > prompt {
 		t.Errorf("a first call was answered after %v, want %v", slowest, prompt)
 	}

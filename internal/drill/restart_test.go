@@ -39,6 +39,7 @@ func TestConsulRestarts(t *testing.T) {
 			}
 			took := s.await(10*time.Second, "all registrations are back", func() bool { return s.registered(3) })
 			t.Logf("registrations back after %v", took.Round(time.Millisecond))
+			show(t, "registrations are back within 5 s", "%v", took.Round(time.Millisecond))
 			if took > 5*time.Second {
 				t.Errorf("the registrations were back only after %v", took)
 			}
@@ -52,7 +53,7 @@ func TestConsulRestarts(t *testing.T) {
 			for _, id := range []string{"b", "c", "d"} {
 				s.answering(id)
 			}
-			s.finish()
+			s.finish("Consul restarts, no call fails")
 		})
 	}
 }

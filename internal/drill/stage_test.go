@@ -87,14 +87,19 @@ func (s *stage) play(ids ...string) map[string]*child {
 }
 
 // join starts the mesh and says what the loads call.
-func (s *stage) join() {
+func (s *stage) join() { s.joinWith(mesh.TLSOptions{}) }
+
+// joinWith is join with calls that are secured so.
+func (s *stage) joinWith(tls mesh.TLSOptions) {
 	s.t.Helper()
 	log, err := os.Create(filepath.Join(s.t.ArtifactDir(), "mesh.log"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.log = log.Name()
-	s.mesh, err = mesh.New(s.t.Context(), caller(s.agent.HTTPAddr, log))
+	o := caller(s.agent.HTTPAddr, log)
+	o.TLS = tls
+	s.mesh, err = mesh.New(s.t.Context(), o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -157,12 +162,15 @@ func loadsOf(m *mesh.Mesh, service string) ([]*load, error) {
 	}, nil
 }
 
-// finish ends the load and judges it.
-func (s *stage) finish() {
+// finish ends the load, judges it and shows what was promised of it.
+func (s *stage) finish(promise string) {
 	s.t.Helper()
+	done, failed := 0, 0
 	for _, l := range s.loads {
 		l.finish(s.t)
+		done, failed = done+l.done, failed+len(l.faults)
 	}
+	show(s.t, promise, "%d calls, %d failed", done, failed)
 }
 
 // await polls a condition that other processes bring about, and returns how long
