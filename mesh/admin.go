@@ -25,6 +25,7 @@ type live struct {
 	mu      sync.Mutex
 	sagas   []SagaLister
 	letters []LetterLister
+	own     []*Registered
 }
 
 // AdminHandler returns the live page: what this program calls, how that goes and
@@ -113,7 +114,7 @@ func (m *Mesh) adminOptions() admin.Options {
 		o.Mesh = admin.NewPrometheus(m.o.Admin.Prometheus).Edges
 	}
 	if m.o.Admin.Actions {
-		o.Forgive = m.adminForgive
+		o.Forgive, o.Duties = m.adminForgive, m.adminDuties
 	}
 	return o
 }
@@ -131,6 +132,7 @@ func (m *Mesh) adminProcess() admin.Process {
 			}
 		}
 	}
+	p.Health = m.adminHealth()
 	return p
 }
 

@@ -23,7 +23,8 @@ type AdminOptions struct {
 	// its own name this machine's address. Default: none.
 	Hosts []string
 	// Actions lets the page do what it otherwise only shows: put an instance back
-	// into rotation. Default: false, it is read-only.
+	// into rotation, and, where this program is registered, take it into maintenance
+	// or have it drained. Default: false, it is read-only.
 	Actions bool
 	// Prometheus is the address of a Prometheus that scrapes the mesh, such as
 	// "http://prometheus:9090": then the page knows who calls whom in all of it. A

@@ -135,6 +135,7 @@ func (m *Mesh) Register(ctx context.Context, r Registration) (*Registered, error
 		registered.parts = append(registered.parts, part)
 	}
 	m.onClose(registered.Deregister)
+	m.live.register(registered)
 	return registered, nil
 }
 

@@ -23,16 +23,24 @@ func (p *Page) forgive(w http.ResponseWriter, r *http.Request) {
 // duty has something done by hand.
 func (p *Page) duty(w http.ResponseWriter, r *http.Request) {
 	id := p.form(w, r, "id")
-	at := slices.IndexFunc(p.o.Duties, func(d Duty) bool { return d.ID == id })
+	duties := p.duties()
+	at := slices.IndexFunc(duties, func(d Duty) bool { return d.ID == id })
 	if at < 0 {
 		refuse(w)
 		return
 	}
-	if err := p.o.Duties[at].Do(r.Context()); err != nil {
+	if err := duties[at].Do(r.Context()); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	back(w, "./")
+}
+
+func (p *Page) duties() []Duty {
+	if p.o.Duties == nil {
+		return nil
+	}
+	return p.o.Duties()
 }
 
 // form reads a field of a form that is not large.

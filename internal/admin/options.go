@@ -36,8 +36,8 @@ type Options struct {
 
 	// Forgive puts an instance back into rotation. Nil: the page is read-only.
 	Forgive func(service, instance string) error
-	// Duties are what else may be done by hand.
-	Duties []Duty
+	// Duties are what else may be done by hand just now.
+	Duties func() []Duty
 
 	// Every is how often figures are taken and listeners told. Default 2 s.
 	Every time.Duration

@@ -92,7 +92,7 @@ func (s *Summary) judge() {
 func (t Tone) weight() int { return slices.Index([]Tone{Idle, OK, Warn, Bad}, t) }
 
 func buildOverview(_ context.Context, p *Page, _ url.Values) (any, error) {
-	o := &Overview{Process: p.o.Process(), Upstreams: p.summaries(), Duties: p.o.Duties, Attention: []Concern{}}
+	o := &Overview{Process: p.o.Process(), Upstreams: p.summaries(), Duties: p.duties(), Attention: []Concern{}}
 	for i := range o.Upstreams {
 		o.add(&o.Upstreams[i])
 	}
