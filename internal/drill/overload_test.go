@@ -168,6 +168,8 @@ func TestServerIsNotOverrun(t *testing.T) {
 		t.Logf("%s: %.0f calls a second to a server for %.0f: goodput %.0f (%.0f %% of capacity), p99 of the served %v; critical %+v, others %+v, else %v",
 			id, float64(w.kinds[0].made+w.kinds[1].made)/length.Seconds(), capacity, goodput, 100*goodput/capacity,
 			w.p99().Round(time.Millisecond), w.kinds[0], w.kinds[1], w.faults)
+		show(t, "three times its capacity comes: with limits it carries what it can (compare without)", "%s: %.0f %% of capacity, p99 %v",
+			id, 100*goodput/capacity, w.p99().Round(time.Millisecond))
 		server.drain(t)
 		return w
 	}
