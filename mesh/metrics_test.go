@@ -59,7 +59,7 @@ var scenes = map[string]func(t *testing.T, tel mesh.TelemetryOptions){
 		terms := toSubset()
 		terms.Mirror = []policy.Mirror{{Subset: "all", MaxBytes: 1}}
 		m := newMesh(t, mesh.Options{Telemetry: tel, Discovery: addresses{"web": {web(t, ok)}}, Defaults: terms})
-		res, err := m.HTTPClient().Post("http://web/", "", strings.NewReader("too long")) //nolint:noctx // the test ends it
+		res, err := m.HTTPClient().Post("http://web/", "", strings.NewReader("too long"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func TestStreamsOutliveTheirRouter(t *testing.T) {
 		p := &payments{both: func(s grpc.BidiStreamingServer[grpc_testing.StreamingOutputCallRequest, grpc_testing.StreamingOutputCallResponse]) error {
 			for {
 				if _, err := s.Recv(); err != nil {
-					if err == io.EOF { //nolint:errorlint // gRPC returns it bare
+					if err == io.EOF {
 						return nil
 					}
 					return err
@@ -104,7 +104,7 @@ func TestStreamsOutliveTheirRouter(t *testing.T) {
 		if err := s.CloseSend(); err != nil {
 			t.Error(err)
 		}
-		if _, err := s.Recv(); err != io.EOF { //nolint:errorlint // gRPC returns it bare
+		if _, err := s.Recv(); err != io.EOF {
 			t.Errorf("it ends with %v", err)
 		}
 	}
