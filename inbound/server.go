@@ -157,7 +157,8 @@ func (s *Server) end(ctx context.Context, a *Arrival, e Ending) {
 	e.Took, e.Decision = now-a.Began, a.decision
 	a.admission.done(now, e)
 	s.inflight.Add(-1)
-	told := telemetry.Served{Protocol: a.Protocol, Method: a.Method, Route: e.Route, Status: e.Status, Took: e.Took}
+	told := telemetry.Served{Protocol: a.Protocol, Method: a.Method, Route: e.Route, Status: e.Status, Took: e.Took,
+		Path: a.Path, Peer: a.Peer.Name, RequestID: a.Inbound.RequestID}
 	if e.Refused != nil {
 		told.Refused = string(e.Refused.Reason)
 	}

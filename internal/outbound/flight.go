@@ -34,6 +34,7 @@ type Flight struct {
 	judged   time.Duration // when the last attempt was
 	paused   time.Duration // before the next attempt
 	span     telemetry.Span
+	log      *logged // nil unless there is an access log
 
 	place   cluster.Admission
 	key     uint64 // what hashing balancers go by, 0 is none
@@ -71,6 +72,10 @@ func (f *Flight) start(ctx context.Context, d *upstream.Directory, r Request) (e
 		if plan, err = f.plan(); err != nil {
 			return err
 		}
+	}
+	if f.upstream.Telemetry.Logs(f.ctx) {
+		_, path := r.Line()
+		f.log = &logged{path: path}
 	}
 	f.route = plan.Match(r)
 	from := route.Origin{Source: f.upstream.Caller(), Affinity: f.Options.Affinity}
@@ -412,6 +417,7 @@ func (f *Flight) End(out call.Outcome) {
 	}
 	f.release()
 	f.place.Done(out.Reason)
+	f.tell(out)
 	f.span.End()
 }
 
@@ -435,6 +441,7 @@ func (f *Flight) fail(out call.Outcome) *call.Error {
 		f.place.Done(out.Reason)
 		f.record(out, mono.Now())
 		f.trouble(out, false)
+		f.tell(out)
 		f.span.End()
 	}
 	f.ended = true
@@ -472,6 +479,9 @@ func (f *Flight) record(out call.Outcome, now time.Duration) {
 		f.upstream.Signals.Record(out.Reason, now-f.began)
 	}
 	f.way().Called(f.ctx, &f.Call, out, now-f.began)
+	if f.log != nil {
+		f.log.status, f.log.reason, f.log.answered = out.Status, out.Reason, now-f.began
+	}
 	if f.span.IsRecording() {
 		if open, ok := errors.AsType[*cluster.AllOpenError](out.Err); ok && open.First != nil {
 			f.span.BreakersOpen(open.First.Name)

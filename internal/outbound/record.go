@@ -2,7 +2,10 @@ package outbound
 
 import (
 	"errors"
+	"time"
 
+	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/retry"
 )
@@ -17,6 +20,28 @@ func (f *Flight) way() *telemetry.Way {
 	default:
 		return f.upstream.Telemetry.Lost()
 	}
+}
+
+// logged is what the access log wants to know of a call.
+type logged struct {
+	path     string
+	status   int
+	reason   call.Reason
+	answered time.Duration
+}
+
+// tell tells the access log that the call has ended, after its answer has ended
+// so.
+func (f *Flight) tell(out call.Outcome) {
+	if f.log == nil {
+		return
+	}
+	if out.Err != nil {
+		f.log.reason = out.Reason
+	}
+	f.way().Log(f.ctx, &f.Call, telemetry.Ended{
+		Path: f.log.path, Status: f.log.status, Reason: f.log.reason, Answered: f.log.answered, Took: mono.Now() - f.began,
+	})
 }
 
 // refusal names why there is no other attempt.

@@ -48,6 +48,8 @@ type Served struct {
 	// Refused says why the call was turned away, empty if it was served.
 	Refused string
 	Took    time.Duration
+	// Path, Peer and RequestID are for the access log alone.
+	Path, Peer, RequestID string
 }
 
 // served is what tells series apart.
@@ -123,6 +125,7 @@ func (s *Server) End(ctx context.Context, span Span, e Served) {
 	if e.Refused != "" {
 		s.refused.Add(ctx, 1, metric.WithAttributeSet(s.t.set(attrProtocol.String(e.Protocol.String()), attrReason.String(e.Refused))))
 	}
+	s.log(ctx, &e)
 	if span.span == nil {
 		return
 	}

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
@@ -20,6 +21,12 @@ type Options struct {
 	// Propagator carries the trace to the callee. Default: W3C trace context
 	// and baggage.
 	Propagator propagation.TextMapPropagator
+	// AccessLog is told of every call when it has ended, those that go out and
+	// those that come in: one record each, at the level of information, with
+	// where it went, how it was answered and how long that took; see
+	// docs/logs.md. It never has queries, headers, bodies or texts of errors.
+	// Default: none.
+	AccessLog slog.Handler
 }
 
 // Telemetry records what the library does. It is safe for concurrent use.
@@ -28,6 +35,7 @@ type Telemetry struct {
 	tracer     trace.Tracer
 	untraced   atomic.Int64 // until then the tracer is taken to do nothing
 	propagator propagation.TextMapPropagator
+	access     slog.Handler // nil for none
 
 	meter metric.Meter
 
@@ -54,6 +62,7 @@ func New(o Options, source string) (*Telemetry, error) {
 		source:     source,
 		tracer:     o.TracerProvider.Tracer(scope),
 		propagator: o.Propagator,
+		access:     o.AccessLog,
 		meter:      o.MeterProvider.Meter(scope),
 	}
 	i := newInstruments(t.meter)

@@ -17,6 +17,7 @@ import (
 // target. What it records allocates nothing once its series is there.
 type Way struct {
 	u      *Upstream
+	name   way
 	labels []attribute.KeyValue
 
 	attempts [protocols][attemptKinds][]lazy // by reason
@@ -56,7 +57,7 @@ func (u *Upstream) Way(route, destination, subset string) *Way {
 type way struct{ route, destination, subset string }
 
 func (u *Upstream) newWay(name way) *Way {
-	w := &Way{u: u, labels: []attribute.KeyValue{
+	w := &Way{u: u, name: name, labels: []attribute.KeyValue{
 		attrService.String(u.service), attrDestination.String(name.destination),
 		attrSubset.String(name.subset), attrRoute.String(name.route),
 	}}
