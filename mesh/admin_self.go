@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/innermesh/innermesh/discovery"
+	"github.com/innermesh/innermesh/health"
 	"github.com/innermesh/innermesh/internal/admin"
 )
 
@@ -22,12 +23,16 @@ func (l *live) registered() []*Registered {
 	return slices.Clone(l.own)
 }
 
+// startup is what holds a program that has not said that it has started.
+const startup = "startup"
+
 // adminHealth tells how this program is itself, if it has anything to say of it: it
 // is announced, or something is wrong.
 func (m *Mesh) adminHealth() (facts []admin.Fact) {
 	report := m.health.Report()
-	if len(m.live.registered()) == 0 && len(report.Parts) == 0 {
-		return nil
+	judged := slices.ContainsFunc(report.Parts, func(p health.Part) bool { return p.Name != startup })
+	if len(m.live.registered()) == 0 && !judged {
+		return nil // a program that serves nobody never says that it has started
 	}
 	whole := admin.Fact{Name: "This process", Value: "ready", Tone: admin.OK}
 	switch {

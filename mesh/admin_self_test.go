@@ -34,6 +34,9 @@ func TestAdminDuties(t *testing.T) {
 		}
 		return all
 	}
+	if got := facts(); len(got) != 0 {
+		t.Errorf("a program that serves nobody is told to be %q", got)
+	}
 	if code := do("drain"); code != http.StatusForbidden {
 		t.Errorf("a program that is not announced is drained: %d", code)
 	}
