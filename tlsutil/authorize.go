@@ -30,10 +30,9 @@ func AuthorizeMesh() Authorizer {
 		if peer.TrustDomain() != self.TrustDomain() {
 			return denied(peer, "any peer of trust domain "+self.TrustDomain())
 		}
-		if _, err := self.Service(); err != nil {
-			return nil // names of another form than Consul's
-		}
-		if _, err := peer.Service(); err != nil {
+		_, own := self.Service() // an error where names are of another form than Consul's
+		_, theirs := peer.Service()
+		if own == nil && theirs != nil {
 			return denied(peer, "any service of trust domain "+self.TrustDomain())
 		}
 		return nil

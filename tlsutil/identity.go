@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,8 +20,8 @@ type Identity struct {
 	// prints the key, whatever holds the Identity.
 	cert  *tls.Certificate
 	roots *Roots
-	// mark is equal for identities that share name and roots. TLS sessions
-	// made under another mark are not resumed.
+	// mark is equal for identities that share leaf and roots. TLS sessions made
+	// under another mark are not resumed.
 	mark [sha256.Size]byte
 }
 
@@ -63,7 +64,7 @@ func NewIdentity(cert tls.Certificate, roots *Roots) (*Identity, error) {
 		id:    id,
 		cert:  &cert,
 		roots: roots,
-		mark:  sha256.Sum256(append([]byte(id.String()), roots.sum[:]...)),
+		mark:  sha256.Sum256(append(slices.Clip(cert.Leaf.Raw), roots.sum[:]...)),
 	}, nil
 }
 

@@ -12,9 +12,10 @@ import (
 // A resumed TLS session shows the certificates of the first handshake again.
 // They are verified again, so resumption is no way round; but a session that
 // can no longer pass must also not be tried again and again until its ticket
-// runs out (seven days). Hence both ends forget their sessions when roots or
-// own name change, and when one was refused after all: crypto/tls does so in a
-// client, tickets.refused in a server.
+// runs out (seven days). Hence both ends forget their sessions when roots or own
+// certificate change, long before that one expires within a session, and when one
+// was refused after all: crypto/tls does so in a client, tickets.refused in a
+// server.
 
 // sessions is a client's cache of them.
 type sessions struct {

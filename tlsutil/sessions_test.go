@@ -42,9 +42,13 @@ func TestResumption(t *testing.T) {
 	p.shake(t, false)
 	p.shake(t, true)
 	p.shake(t, true)
-	// A renewed leaf of the same name under the same roots changes nothing.
+	// A renewed leaf is shown at once, and then resumed: the one before would expire
+	// within the session.
 	p.client.store(identity(t, p.ca, "web", p.ca.Roots()))
+	p.shake(t, false)
+	p.shake(t, true)
 	p.server.store(identity(t, p.ca, "inventory", p.ca.Roots()))
+	p.shake(t, false)
 	p.shake(t, true)
 	// A clone, as http.Server and grpc make them, shares keys and cache.
 	p.clientTLS, p.serverTLS = p.clientTLS.Clone(), p.serverTLS.Clone()
@@ -121,8 +125,8 @@ func TestCARotationCostsNoConnection(t *testing.T) {
 	}{
 		{"server learns the new root", nil, identity(t, p.ca, "inventory", both), false},
 		{"client learns the new root", identity(t, p.ca, "web", both), nil, false},
-		{"server has a new leaf", nil, identity(t, p.next, "inventory", both), true},
-		{"client has a new leaf", identity(t, p.next, "web", both), nil, true},
+		{"server has a new leaf", nil, identity(t, p.next, "inventory", both), false},
+		{"client has a new leaf", identity(t, p.next, "web", both), nil, false},
 		{"server forgets the old root", nil, identity(t, p.next, "inventory", p.next.Roots()), false},
 		{"client forgets the old root", identity(t, p.next, "web", p.next.Roots()), nil, false},
 	}
@@ -176,9 +180,12 @@ func TestRefusedSessionIsForgotten(t *testing.T) {
 			t.Fatal("no session was kept")
 		}
 		p.client.store(identity(t, p.ca, "web", rootsOf(t, p.next)))
-		p.server.store(identity(t, p.next, "inventory", both))
 		kept.Put("inventory", late)
 		wantPeerError(t, shake(p.clientTLS, p.serverTLS).clientErr, ErrUntrusted)
+		if _, ok := kept.Get("inventory"); ok {
+			t.Error("the session is still there")
+		}
+		p.server.store(identity(t, p.next, "inventory", both))
 		p.shake(t, false)
 	})
 	t.Run("by the server", func(t *testing.T) {
@@ -193,9 +200,15 @@ func TestRefusedSessionIsForgotten(t *testing.T) {
 			return wrap(cs, s)
 		}
 		p.shake(t, false)
+		kept := p.clientTLS.ClientSessionCache.(*sessions)
+		late, ok := kept.Get("inventory")
+		if !ok {
+			t.Fatal("no session was kept")
+		}
+		wantPeerError(t, shake(p.clientTLS, p.serverTLS).serverErr, ErrUntrusted)
 		p.client.store(identity(t, p.next, "web", both))
-		r := shake(p.clientTLS, p.serverTLS)
-		wantPeerError(t, r.serverErr, ErrUntrusted)
+		kept.Get("inventory") // which forgets
+		kept.Put("inventory", late)
 		p.shake(t, false)
 	})
 }

@@ -94,10 +94,10 @@ func TestPriorPlain(t *testing.T) {
 			t.Errorf("got %.60q", got)
 		}
 	}
-	if got := fetch(t, http.DefaultClient, "http://"+addr+"/", "a"); got != "HTTP/1.1 nobody a" {
+	h1 := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if got := fetch(t, h1, "http://"+addr+"/", "a"); got != "HTTP/1.1 nobody a" {
 		t.Errorf("got %q", got)
 	}
-	http.DefaultClient.CloseIdleConnections()
 }
 
 // Who has called is known although TLS has negotiated nothing.

@@ -91,13 +91,17 @@ func (t *Terms) take(r consul.Result) {
 
 // entryTerms is one direction in the entry.
 type entryTerms struct {
-	TLSMinVersion, TLSMaxVersion string
-	CipherSuites                 []string
+	TLSMinVersion string   `json:"TLSMinVersion"`
+	TLSMaxVersion string   `json:"TLSMaxVersion"`
+	CipherSuites  []string `json:"CipherSuites"`
 }
 
 func decodeTerms(body []byte) (*terms, error) {
 	var entry struct {
-		TLS struct{ Incoming, Outgoing entryTerms }
+		TLS struct {
+			Incoming entryTerms `json:"Incoming"`
+			Outgoing entryTerms `json:"Outgoing"`
+		} `json:"TLS"`
 	}
 	if err := json.Unmarshal(body, &entry); err != nil {
 		return nil, fmt.Errorf("mesh config entry: %w", err)
@@ -126,7 +130,7 @@ func (e entryTerms) terms(path string) (t tlsutil.Terms, err error) {
 		}
 		return v, old
 	}
-	old := false
+	var old bool
 	if t.MinVersion, old = version("TLSMinVersion", e.TLSMinVersion); old {
 		t.MinVersion = tls.VersionTLS12
 	}
