@@ -152,7 +152,7 @@ func (m *Mesh) Transport(base http.RoundTripper) http.RoundTripper {
 	t := httpadapter.New(httpadapter.Options{
 		Directory: m.directory, Base: base, TLS: m.secure(), RefuseOutside: m.o.HTTP.RefuseOutside,
 	})
-	m.onClose(func(context.Context) error { t.CloseIdleConnections(); return nil })
+	m.onClose(func(context.Context) error { t.Close(); return nil })
 	if m.o.DeadLetters != nil {
 		return m.o.DeadLetters.Transport(t)
 	}

@@ -14,9 +14,12 @@ type Service struct {
 	Breaker  Breaker  `json:"breaker,omitzero"`
 	Ejection Ejection `json:"ejection,omitzero"`
 	Limits   Limits   `json:"limits,omitzero"`
-	HTTP     HTTP     `json:"http,omitzero"`
-	Hedge    Hedge    `json:"hedge,omitzero"`
-	Inbound  Inbound  `json:"inbound,omitzero"`
+
+	Connections Connections `json:"connections,omitzero"`
+
+	HTTP    HTTP    `json:"http,omitzero"`
+	Hedge   Hedge   `json:"hedge,omitzero"`
+	Inbound Inbound `json:"inbound,omitzero"`
 	// Inject lists trouble that is made on purpose, 20 at most. The list
 	// replaces that of the layer below; an empty one says that there is none.
 	// Default: []. Example: [{"millionths": 25000, "status": 503, "until": "2026-11-25T18:00:00Z"}].
@@ -88,6 +91,8 @@ func Default() Service {
 			Rate:     Rate{PerSecond: -1, Burst: -1, Wait: Off, By: []string{}},
 			Adaptive: Adaptive{Max: NoLimit, Min: 4, Tolerance: 0.35, Interval: seconds(60)},
 		},
+		Connections: Connections{Min: -1, MaxPerInstance: 1024, MaxAge: Off, Idle: seconds(90), Ping: seconds(330), Unacked: seconds(20)},
+
 		HTTP:  HTTP{Protocol: HTTP1},
 		Hedge: Hedge{After: Off, Percentile: -1, Attempts: 2},
 		Inbound: Inbound{

@@ -27,6 +27,7 @@ func (s Service) check(c *checker) {
 	s.Breaker.check(c)
 	s.Ejection.check(c)
 	s.Limits.check(c)
+	s.Connections.check(c)
 	s.HTTP.check(c)
 	s.Hedge.check(c)
 	s.Inbound.check(c)

@@ -35,6 +35,7 @@ var rooms = map[string]room{
 	"internal/deadline":  {open: true, quiet: true},
 	"internal/lastgood":  {},
 	"internal/mono":      {open: true, quiet: true},
+	"internal/tcp":       {open: true, quiet: true},
 	"internal/window":    {open: true, quiet: true},
 
 	// Floor 1: one mechanism each.

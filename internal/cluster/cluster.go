@@ -35,6 +35,8 @@ type Cluster struct {
 	closed context.CancelFunc
 	ended  chan struct{}
 
+	quota Quota
+
 	floor floor
 
 	mu       sync.Mutex // orders updates; calls never take it
@@ -111,6 +113,9 @@ func (c *Cluster) IsMirror() bool { return c.o.Mirror }
 
 // View returns what a call that starts now sees.
 func (c *Cluster) View() *View { return c.view.Load() }
+
+// Quota returns the count of the connections to the instances.
+func (c *Cluster) Quota() *Quota { return &c.quota }
 
 // IsReady says whether the source has told of the service.
 func (c *Cluster) IsReady() bool {

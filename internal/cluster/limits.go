@@ -222,6 +222,7 @@ func (g gate) enter(ctx context.Context) (limit.Leave, error) {
 
 // bound puts the limits of a policy in force.
 func (c *Cluster) bound(p policy.Effective) {
+	c.quota.bound(c.Target.String(), p.Limits)
 	terms := newLimitTerms(p)
 	if old := c.limits.Load(); old == nil || old.terms != terms {
 		c.limits.Store(newLimits(c.Target.String(), terms))

@@ -4,14 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/innermesh/innermesh/deadletter"
+	"github.com/innermesh/innermesh/internal/tcp"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/policy"
 )
@@ -41,6 +44,7 @@ func DialOptions(o Options) []grpc.DialOption {
 		grpc.WithTransportCredentials(secure),
 		grpc.WithContextDialer(dial),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: minConnect}),
+		grpc.WithKeepaliveParams(pings),
 		grpc.WithDisableRetry(), // the outbound path retries, with one budget and one classifier
 		grpc.WithChainUnaryInterceptor(c.unary),
 		grpc.WithChainStreamInterceptor(c.stream),
@@ -55,11 +59,46 @@ var redial = backoff.Config{BaseDelay: 250 * time.Millisecond, Multiplier: 1.6, 
 // longer than the policy's, which dial and the credentials keep.
 const minConnect = time.Minute
 
+// pings find the peer that has gone without a word while calls wait for it. More
+// often than every five minutes, gRPC's own servers in Go hang up on us
+// (ENHANCE_YOUR_CALM, too_many_pings), where nobody has told them otherwise. The
+// policy's word on pings can not be obeyed: gRPC takes its own for all connections
+// of a client connection.
+var pings = keepalive.ClientParameters{Time: 330 * time.Second, Timeout: 20 * time.Second}
+
 // dial connects to an instance within the connect timeout of its service.
 func dial(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
 	defer cancel()
-	return (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext(ctx, "tcp", addr)
+	c := clusterOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes)
+	if c == nil {
+		return dialer.DialContext(ctx, "tcp", addr)
+	}
+	if err := c.Quota().Enter(ctx, nil); err != nil {
+		return nil, err
+	}
+	made, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		c.Quota().Leave()
+		return nil, err
+	}
+	_ = tcp.SetUnacked(made, time.Duration(c.View().Policy.Connections.Unacked)) // a dead peer is then noticed late
+	return &counted{Conn: made, leave: sync.OnceFunc(c.Quota().Leave)}, nil
+}
+
+var dialer = net.Dialer{KeepAlive: 15 * time.Second}
+
+// counted is a connection that gives its place back when it is closed. gRPC does
+// not see the system's own connection, whose settings it would change.
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements [net.Conn].
+func (c *counted) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
 }
 
 // connectTimeout reads the timeout of the service that a connection is made

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/balancer"
@@ -33,24 +32,14 @@ func (switchboardBuilder) Build(cc balancer.ClientConn, _ balancer.BuildOptions)
 
 // switchboard keeps one connection for each member of a service, of one client
 // connection, and plugs each attempt into that of its member. gRPC calls all
-// methods but the picker's from one goroutine at a time.
+// methods but the picker's from one goroutine at a time; connections that are too
+// old are replaced in others.
 type switchboard struct {
-	cc     balancer.ClientConn
+	cc    balancer.ClientConn
+	lines sync.Map // *cluster.Member to *line, read by picks
+
+	mu     sync.Mutex
 	states *balancer.ConnectivityStateEvaluator
-	lines  sync.Map // *cluster.Member to *line, read by picks
-}
-
-// line is the connection to one member.
-type line struct {
-	member *cluster.Member
-	conn   balancer.SubConn
-	state  atomic.Pointer[lineState]
-}
-
-// lineState is what gRPC said last about the connection.
-type lineState struct {
-	is  connectivity.State
-	err error
 }
 
 // UpdateClientConnState opens lines to members that have come and hangs up on
@@ -64,49 +53,73 @@ func (b *switchboard) UpdateClientConnState(s balancer.ClientConnState) error {
 	there := make(map[*cluster.Member]bool, len(members))
 	for _, m := range members {
 		there[m] = true
-		if _, ok := b.lines.Load(m); !ok {
-			b.open(m)
+		if l, ok := b.lines.Load(m); ok {
+			b.age(l.(*line)) // the policy may be another
+			continue
+		}
+		if l := b.open(m, nil); l != nil {
+			b.lines.Store(m, l)
+			l.conn.Connect() // now, so that the first pick need not wait for it
 		}
 	}
-	for m, l := range b.lines.Range {
+	for m := range b.lines.Range {
 		if !there[m.(*cluster.Member)] {
-			b.lines.Delete(m)
-			l.(*line).conn.Shutdown()
+			b.hangUp(m.(*cluster.Member))
 		}
 	}
 	b.publish()
 	return nil
 }
 
-func (b *switchboard) open(m *cluster.Member) {
-	l := &line{member: m}
+// open makes a line, which takes the place of another once it is ready.
+func (b *switchboard) open(m *cluster.Member, instead *line) *line {
+	l := &line{member: m, instead: instead}
 	l.state.Store(&lineState{is: connectivity.Idle})
 	conn, err := b.cc.NewSubConn( //nolint:staticcheck // what is deprecated is more than one address
 		[]resolver.Address{{Addr: m.Address, Attributes: attributes.New(clusterKey{}, m.Cluster)}},
 		balancer.NewSubConnOptions{StateListener: func(s balancer.SubConnState) { b.changed(l, s) }})
 	if err != nil {
-		return // the client connection is closing
+		return nil // the client connection is closing
 	}
 	l.conn = conn
-	b.states.RecordTransition(connectivity.Shutdown, connectivity.Idle)
-	b.lines.Store(m, l)
-	conn.Connect() // now, so that the first pick need not wait for it
+	b.record(connectivity.Shutdown, connectivity.Idle)
+	return l
 }
 
 // changed notes what a connection is up to. One that went idle, because the
 // other side closed it or its backoff is over, is made again at once.
 func (b *switchboard) changed(l *line, s balancer.SubConnState) {
 	old := l.state.Swap(&lineState{s.ConnectivityState, s.ConnectionError})
-	b.states.RecordTransition(old.is, s.ConnectivityState)
-	if s.ConnectivityState == connectivity.Idle {
+	b.record(old.is, s.ConnectivityState)
+	switch s.ConnectivityState {
+	case connectivity.Idle:
 		l.conn.Connect()
+	case connectivity.Ready:
+		b.ready(l)
+	default:
 	}
 	b.publish()
 }
 
+func (b *switchboard) record(from, to connectivity.State) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.states.RecordTransition(from, to)
+}
+
+// hangUp shuts the line to a member down; what is under way may finish.
+func (b *switchboard) hangUp(m *cluster.Member) {
+	if l, ok := b.lines.LoadAndDelete(m); ok {
+		b.shutdown(l.(*line))
+	}
+}
+
 // publish gives gRPC a new picker, which wakes the picks that wait.
 func (b *switchboard) publish() {
-	b.cc.UpdateState(balancer.State{ConnectivityState: b.states.CurrentState(), Picker: picker{b}})
+	b.mu.Lock()
+	is := b.states.CurrentState()
+	b.mu.Unlock()
+	b.cc.UpdateState(balancer.State{ConnectivityState: is, Picker: picker{b}})
 }
 
 // ResolverError implements [balancer.Balancer]; the mesh's resolver reports none.
@@ -124,9 +137,8 @@ func (b *switchboard) ExitIdle() {
 
 // Close implements [balancer.Balancer].
 func (b *switchboard) Close() {
-	for m, l := range b.lines.Range {
-		b.lines.Delete(m)
-		l.(*line).conn.Shutdown()
+	for m := range b.lines.Range {
+		b.hangUp(m.(*cluster.Member))
 	}
 }
 

@@ -1,14 +1,11 @@
 package httpadapter
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,27 +13,39 @@ import (
 	"github.com/innermesh/innermesh/policy"
 )
 
-// conns keeps the connections to instances: one http.Transport for each member,
-// which dials the member whatever the request's URL says. They close when the
-// member leaves.
+// conns keeps the connections to instances: a line to each member, which is
+// dialled whatever the request's URL says. They close when the member leaves.
 type conns struct {
-	base *http.Transport
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	tls  func(ctx context.Context, to *policy.Target) (*tls.Config, error)
+	base    *http.Transport
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	tls     func(ctx context.Context, to *policy.Target) (*tls.Config, error)
+	log     *slog.Logger
+	maxIdle int           // to one instance
+	idle    time.Duration // as the base has it, 0 is any
+	most    int           // so has the base, 0 is any
 
-	members sync.Map // *cluster.Member to *line
+	members  sync.Map // *cluster.Member to *line
+	clusters sync.Map // *cluster.Cluster that are watched, to struct{}
+
+	closing context.Context // ends when no more connections are made
+	close   context.CancelFunc
+
+	mu    sync.Mutex
+	stops []func()
+	under sync.WaitGroup // way: connections that are being made
 }
 
-// line is the way to one member, and the terms it was made under.
-type line struct {
-	*http.Transport
-	terms terms
-}
-
-// terms are the settings that need a new line when they change.
+// terms are the settings of a line that may change while it is in use.
 type terms struct {
+	connect, unacked time.Duration
+	age, idle        time.Duration // 0 is any
+	min, most        int           // 0 is any
+}
+
+// nature is what a line can not change.
+type nature struct {
 	protocol string
-	connect  time.Duration
+	ping     time.Duration // 0 is never
 }
 
 // maxIdlePerInstance is how many idle HTTP/1.1 connections to one instance are
@@ -44,147 +53,149 @@ type terms struct {
 const maxIdlePerInstance = 256
 
 func newConns(base *http.Transport, secure func(context.Context, *policy.Target) (*tls.Config, error)) *conns {
-	c := &conns{base: base.Clone(), dial: base.DialContext, tls: secure}
+	c := &conns{base: base.Clone(), dial: base.DialContext, tls: secure, log: slog.Default()}
+	c.closing, c.close = context.WithCancel(context.Background())
 	if c.dial == nil {
 		c.dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
 	}
-	c.base.Proxy = nil // instances are reached directly
-	c.base.MaxIdleConns = 0
-	c.base.MaxIdleConnsPerHost = max(c.base.MaxIdleConnsPerHost, maxIdlePerInstance)
+	c.maxIdle = max(base.MaxIdleConnsPerHost, maxIdlePerInstance)
+	c.idle, c.most = base.IdleConnTimeout, base.MaxConnsPerHost
+	c.base.Proxy = nil           // instances are reached directly
+	c.base.MaxConnsPerHost = 0   // ours to keep to
+	c.base.IdleConnTimeout = 0   // so is this
+	c.base.TLSNextProto = nil    // what is spoken is said by the policy
+	c.base.DialTLSContext = nil  // TLS is below what net/http sees
+	c.base.DialTLS = nil         //nolint:staticcheck // it may be set
+	c.base.Dial = nil            //nolint:staticcheck // as before: DialContext alone is lent
+	c.base.TLSClientConfig = nil // the mesh's own
 	return c
 }
 
 // to returns the line to a member.
-func (c *conns) to(m *cluster.Member) http.RoundTripper {
-	p := &m.Cluster.View().Policy
-	want := terms{p.HTTP.Protocol, time.Duration(p.Timeout.Connect)}
-	if l, ok := c.members.Load(m); ok && l.(*line).terms == want {
-		return l.(*line)
+func (c *conns) to(m *cluster.Member) *line {
+	s := m.Cluster.View().Settings
+	if found, ok := c.members.Load(m); ok {
+		l := found.(*line)
+		if l.settings.Load() == s {
+			return l
+		}
+		if l.nature == natureOf(s) {
+			l.apply(c.termsOf(s))
+			l.settings.Store(s)
+			return l
+		}
 	}
-	return c.open(m, want)
+	return c.open(m, s)
 }
 
-func (c *conns) open(m *cluster.Member, want terms) http.RoundTripper {
-	l := &line{c.base.Clone(), want}
-	l.Protocols = new(http.Protocols)
-	alpn := "http/1.1"
-	switch {
-	case want.protocol != policy.HTTP2:
-		l.Protocols.SetHTTP1(true)
-	case c.tls != nil:
-		l.Protocols.SetHTTP2(true)
-		alpn = "h2"
-	default:
-		l.Protocols.SetUnencryptedHTTP2(true)
+func natureOf(s *cluster.Settings) nature {
+	p := &s.Policy
+	return nature{p.HTTP.Protocol, max(time.Duration(p.Connections.Ping), 0)}
+}
+
+// termsOf takes the policy's word, and where the base is stricter the base's.
+func (c *conns) termsOf(s *cluster.Settings) terms {
+	p := &s.Policy.Connections
+	t := terms{
+		connect: time.Duration(s.Policy.Timeout.Connect), unacked: max(time.Duration(p.Unacked), 0),
+		age: max(time.Duration(p.MaxAge), 0), idle: max(time.Duration(p.Idle), 0), min: max(p.Min, 0),
 	}
-	connect := func(ctx context.Context) (net.Conn, error) { return c.connect(ctx, m.Address, want.connect) }
-	l.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx) }
-	if c.tls != nil {
-		target := &m.Cluster.Target
-		secure := func(ctx context.Context) (*tls.Config, error) {
-			config, err := c.tls(ctx, target)
-			if err != nil {
-				return nil, err
-			}
-			config = config.Clone()
-			config.ServerName, config.NextProtos = cmp.Or(target.SNI, target.Service), []string{alpn}
-			return config, nil
-		}
-		l.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return handshake(ctx, m.Address, secure, want.connect, connect)
-		}
+	t.most, _ = p.MaxPerInstance.Bound()
+	if lent := c.idle; lent > 0 && (t.idle == 0 || lent < t.idle) {
+		t.idle = lent
 	}
-	if old, had := c.members.Swap(m, l); had {
-		old.(*line).CloseIdleConnections()
+	if lent := c.most; lent > 0 && (t.most == 0 || lent < t.most) {
+		t.most = lent
 	}
+	return t
+}
+
+func (c *conns) open(m *cluster.Member, s *cluster.Settings) *line {
+	l := newLine(c, m, natureOf(s))
+	l.settings.Store(s)
+	c.mu.Lock()
+	found, had := c.members.Load(m)
+	if had && found.(*line).nature == l.nature { // somebody was quicker
+		c.mu.Unlock()
+		return found.(*line)
+	}
+	l.returns = l.quota.Lend(l.reclaim)
+	c.members.Store(m, l)
+	c.mu.Unlock()
+	if had {
+		found.(*line).leave()
+	}
+	l.apply(c.termsOf(s))
 	m.OnLeave(func() { // at once, and again after the last attempt
 		c.members.CompareAndDelete(m, l)
-		l.CloseIdleConnections()
+		l.leave()
 	})
+	c.warm(m.Cluster)
 	return l
+}
+
+// warm makes lines to all members of a cluster when connections to them are to be
+// kept ready, to those that are there and to those that come.
+func (c *conns) warm(of *cluster.Cluster) {
+	if _, known := c.clusters.LoadOrStore(of, struct{}{}); known {
+		return
+	}
+	fill := func() {
+		if v := of.View(); v.Policy.Connections.Min > 0 && c.closing.Err() == nil {
+			for _, m := range v.Members() {
+				c.to(m)
+			}
+		}
+	}
+	stop := of.Watch(fill)
+	c.mu.Lock()
+	c.stops = append(c.stops, stop)
+	c.mu.Unlock()
+	fill()
+}
+
+// begin starts f, which end waits for, unless that has begun.
+func (c *conns) begin(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Err() != nil {
+		return false
+	}
+	c.under.Go(f)
+	return true
 }
 
 func (c *conns) closeIdle() {
 	for _, l := range c.members.Range {
-		l.(*line).CloseIdleConnections()
+		l.(*line).closeIdle()
 	}
 }
 
-// ConnectError says that no connection to an instance could be made, so that
-// nothing of the request was sent.
-type ConnectError struct {
-	Address string
-	Err     error
+// end makes no more connections, and waits until none is being made. Those that
+// carry something are closed when they carry nothing.
+func (c *conns) end() {
+	c.mu.Lock()
+	c.close()
+	stops := c.stops
+	c.stops = nil
+	c.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
+	for _, l := range c.members.Range {
+		l.(*line).leave()
+	}
+	c.under.Wait()
 }
 
-// Error names the instance and what went wrong.
-func (e *ConnectError) Error() string { return fmt.Sprintf("connect to %s: %v", e.Address, e.Err) }
-
-// Unwrap returns what went wrong.
-func (e *ConnectError) Unwrap() error { return e.Err }
-
-func (c *conns) connect(ctx context.Context, addr string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn, err := c.dial(ctx, "tcp", addr)
-	if err != nil {
-		return nil, &ConnectError{addr, err}
+// pinging is what HTTP/2 is told. A base that has an opinion on pings keeps it.
+func pinging(base *http.HTTP2Config, after time.Duration) *http.HTTP2Config {
+	h := new(http.HTTP2Config)
+	if base != nil {
+		*h = *base
 	}
-	return conn, nil
-}
-
-// handshake secures a new connection. Waiting for an identity, dialling and
-// handshake each have the whole connect timeout.
-func handshake(
-	ctx context.Context, addr string, secure func(context.Context) (*tls.Config, error), timeout time.Duration,
-	dial func(context.Context) (net.Conn, error),
-) (net.Conn, error) {
-	waiting, cancel := context.WithTimeout(ctx, timeout)
-	config, err := secure(waiting)
-	cancel()
-	if err != nil {
-		return nil, &ConnectError{addr, err}
+	if h.SendPingTimeout == 0 {
+		h.SendPingTimeout = after
 	}
-	plain, err := dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel = context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn := tls.Client(plain, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = plain.Close() // the handshake's error says more
-		return nil, &ConnectError{addr, err}
-	}
-	return conn, nil
-}
-
-// refusals are the alerts about a client's certificate.
-var refusals = [...]tls.AlertError{
-	42,  // bad_certificate
-	43,  // unsupported_certificate
-	44,  // certificate_revoked
-	45,  // certificate_expired
-	46,  // certificate_unknown
-	48,  // unknown_ca
-	49,  // access_denied
-	116, // certificate_required
-}
-
-// refusedUs says whether the instance has refused our certificate. Under TLS 1.3
-// we learn that only when we read, the request being under way: our part of the
-// handshake ends before the server's. But a server looks at no data before its own
-// part is done (RFC 8446, section 4.4: there is no early data here, and neither
-// renegotiation nor a certificate after the handshake), so it has seen nothing
-// of the request.
-//
-// Where a reset overtakes the alert nothing is proven; nor where HTTP/2 says only
-// that its connection could not be established, with an error of its own.
-func refusedUs(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "remote error" || op.Err == nil { // how crypto/tls tells an alert; its type is its own
-		return false
-	}
-	told := op.Err.Error()
-	return slices.ContainsFunc(refusals[:], func(a tls.AlertError) bool { return a.Error() == told })
+	return h
 }

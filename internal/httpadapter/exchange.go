@@ -33,6 +33,7 @@ type exchange struct {
 	cookies []*http.Cookie // made up for the caller, to find the instance again
 	body    *replay
 	content answerBody
+	first   lease
 }
 
 // describe states the facts of a request.
@@ -70,7 +71,7 @@ func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 	if err != nil {
 		return nil, call.Outcome{Reason: call.Rejected, Err: err}
 	}
-	res, err := through.RoundTrip(r)
+	res, err := x.send(through, r, a.Number)
 	x.Replayable = x.body.replayable()
 	if err != nil {
 		return nil, x.judgeError(err)
@@ -78,8 +79,20 @@ func (x *exchange) Send(a *outbound.Attempt) (*http.Response, call.Outcome) {
 	return res, judge(res)
 }
 
-// request is what an attempt sends, and through what.
-func (x *exchange) request(a *outbound.Attempt) (http.RoundTripper, *http.Request, error) {
+// send sends the request of an attempt, through the base if there is no line.
+func (x *exchange) send(through *line, r *http.Request, number int) (*http.Response, error) {
+	if through == nil {
+		return x.t.base.RoundTrip(r)
+	}
+	on := &x.first
+	if number > 1 {
+		on = new(lease) // the first may still be held
+	}
+	return through.send(r, on)
+}
+
+// request is what an attempt sends, and through what: nil is the base.
+func (x *exchange) request(a *outbound.Attempt) (*line, *http.Request, error) {
 	through := x.through(a)
 	if !x.changed { // once: what comes after starts from it
 		x.changed = true
@@ -120,10 +133,10 @@ func (x *exchange) change() {
 
 // through points the request at the attempt's instance. Only what is dialled is
 // physical: host and names stay those of the service.
-func (x *exchange) through(a *outbound.Attempt) http.RoundTripper {
+func (x *exchange) through(a *outbound.Attempt) *line {
 	if x.t.conns == nil {
 		x.url.Host = a.Member().Address
-		return x.t.base
+		return nil
 	}
 	x.url.Host = x.Service
 	x.url.Scheme = "http"
@@ -158,6 +171,9 @@ func (x *exchange) judgeError(err error) call.Outcome {
 	}
 	if _, ok := errors.AsType[*ConnectError](err); ok {
 		out.Reason, out.Sent = call.Unreachable, call.NotSent
+	}
+	if unsent, ok := errors.AsType[*unsentError](err); ok {
+		out.Reason, out.Sent = unsent.reason, call.NotSent
 	}
 	if x.t.conns != nil && refusedUs(err) {
 		out.Reason, out.Sent = call.Unreachable, call.NotSent

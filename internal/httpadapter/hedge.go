@@ -21,7 +21,7 @@ func (x *exchange) Prepare(a *outbound.Attempt) (send func() (*http.Response, ca
 	url := *r.URL
 	r.URL, r.Header = &url, maps.Clone(r.Header)
 	return func() (*http.Response, call.Outcome) {
-		res, err := through.RoundTrip(r)
+		res, err := x.send(through, r, a.Number)
 		if err != nil {
 			return nil, x.judgeError(err)
 		}

@@ -93,6 +93,15 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// Close has no more connections made to instances, and waits until none is being
+// made. Those that carry something are closed when they carry nothing more.
+func (t *Transport) Close() {
+	if t.conns != nil {
+		t.conns.end()
+	}
+	t.CloseIdleConnections()
+}
+
 // defaultBase has the timeouts of net/http's default transport, and is our own.
 func defaultBase() *http.Transport {
 	return &http.Transport{

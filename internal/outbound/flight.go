@@ -159,7 +159,7 @@ func (f *Flight) next(kind telemetry.Attempt) (*Attempt, error) {
 	f.tried = append(f.tried, pick.Load())
 	a.Try = telemetry.Try{Number: f.Attempts, Kind: kind, Instance: pick.ID, Address: pick.Address, Pause: f.paused}
 	a.pick, a.way, f.paused = pick, f.to.Way(pick.Cluster), 0
-	a.Silent, a.Follower = f.Stream, !f.Stream && !f.mayStall() && f.route.Hedge == nil // else nobody waits for our own end of it
+	a.Silent, a.Follower = f.Stream, !f.Stream && !f.mayStall() && !f.lingers() && f.route.Hedge == nil // nobody waits for our own end of it
 	a.Clock = &f.route.Clock
 	var before telemetry.Span
 	if f.attempt != nil {
@@ -180,6 +180,14 @@ func (f *Flight) mayStall() bool {
 	}
 	at, ok := f.ctx.Deadline()
 	return !ok || time.Until(at) > f.route.Vigil.After
+}
+
+// lingers says whether what waits on an attempt could wait for ever: on a caller
+// whose time has no end. net/http's client connections leave a context behind when
+// an attempt fails.
+func (f *Flight) lingers() bool {
+	_, ok := f.ctx.Deadline()
+	return f.Protocol == call.HTTP && !ok && f.ctx.Done() != nil
 }
 
 func (f *Flight) info(now time.Duration) balancer.Info {

@@ -1,0 +1,115 @@
+package grpcadapter
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+
+	"github.com/innermesh/innermesh/internal/cluster"
+)
+
+// line is the connection to one member. gRPC makes it again when it is lost; when
+// it has become too old another line takes its place.
+type line struct {
+	member *cluster.Member
+	conn   balancer.SubConn
+	state  atomic.Pointer[lineState]
+
+	// The switchboard's lock guards what follows.
+	instead *line // whose place it takes when it is ready
+	heir    *line // who takes its own
+	down    bool
+	since   time.Time     // when it was ready
+	most    time.Duration // how old it may become, 0 is any
+	timer   *time.Timer   // makes the heir
+}
+
+// lineState is what gRPC said last about the connection.
+type lineState struct {
+	is  connectivity.State
+	err error
+}
+
+// ready puts a line that was made instead of another in its place, and sees to it
+// that it is replaced in time.
+func (b *switchboard) ready(l *line) {
+	b.mu.Lock()
+	over := l.instead
+	if l.instead = nil; over != nil {
+		over.heir = nil
+		if !b.lines.CompareAndSwap(l.member, over, l) { // the member has left
+			over = l
+		}
+	}
+	if l.since, l.most = time.Now(), 0; l.timer != nil { // gRPC has made it again
+		l.timer.Stop()
+	}
+	b.mu.Unlock()
+	b.age(l)
+	if over != nil {
+		b.shutdown(over)
+	}
+}
+
+// age has a line replaced when it is too old by the policy's word.
+func (b *switchboard) age(l *line) {
+	most := max(time.Duration(l.member.Cluster.View().Policy.Connections.MaxAge), 0)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.down || l.most == most || l.since.IsZero() {
+		return
+	}
+	l.most = most
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	if most > 0 {
+		most -= time.Duration(rand.Int64N(int64(most)/5 + 1))
+		l.timer = time.AfterFunc(time.Until(l.since.Add(most)), func() { b.renew(l) })
+	}
+}
+
+// renew makes another connection to the member of a line that is too old. It
+// goes on as long as the other can not be made.
+func (b *switchboard) renew(l *line) {
+	b.mu.Lock()
+	if l.down || l.heir != nil {
+		b.mu.Unlock()
+		return
+	}
+	b.mu.Unlock()
+	heir := b.open(l.member, l)
+	if heir == nil {
+		return
+	}
+	b.mu.Lock()
+	late := l.down
+	if !late {
+		l.heir = heir
+	}
+	b.mu.Unlock()
+	if late {
+		b.shutdown(heir)
+		return
+	}
+	heir.conn.Connect()
+}
+
+// shutdown gives a line up, and who would have taken its place; what is under way
+// there may finish.
+func (b *switchboard) shutdown(l *line) {
+	b.mu.Lock()
+	l.down = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	heir := l.heir
+	b.mu.Unlock()
+	l.conn.Shutdown()
+	if heir != nil {
+		b.shutdown(heir)
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package tcp
+
+import "time"
+
+func setUnacked(uintptr, time.Duration) error { return nil }
