@@ -124,7 +124,7 @@ func (s *Server) clock(a *Arrival) {
 	if at, ok := a.within.Deadline(); ok && !at.After(end) {
 		return // gRPC has done it
 	}
-	a.within.Context, a.cancel = context.WithDeadline(a.within.Context, end)
+	a.within.Context, a.cancel = context.WithDeadline(a.within.Context, end) //nolint:fatcontext // once for each call
 }
 
 func (s *Server) authorize(ctx context.Context, a *Arrival) (err error) {

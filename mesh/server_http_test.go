@@ -181,7 +181,7 @@ func TestServedCallsHandOn(t *testing.T) {
 	s := muted(t, m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		for _, change := range []func(*http.Request) *http.Request{
 			func(r *http.Request) *http.Request { return r },
-			func(r *http.Request) *http.Request { r.Header.Set("X-Request-Id", "own"); return r },
+			func(r *http.Request) *http.Request { r.Header.Set("X-Request-ID", "own"); return r },
 			func(r *http.Request) *http.Request {
 				return r.WithContext(call.With(r.Context(), call.Options{Priority: "critical"}))
 			},
@@ -200,7 +200,7 @@ func TestServedCallsHandOn(t *testing.T) {
 		}
 	})))
 	r := request(t, http.MethodGet, s.URL, nil)
-	r.Header.Set("X-Request-Id", "r-1")
+	r.Header.Set("X-Request-ID", "r-1")
 	r.Header.Set("Innermesh-Priority", "degraded")
 	type pair struct{ id, priority string }
 	done := make(chan struct{})
@@ -208,7 +208,7 @@ func TestServedCallsHandOn(t *testing.T) {
 		defer close(done)
 		for _, want := range []pair{{"r-1", "degraded"}, {"own", "degraded"}, {"r-1", "critical"}} {
 			h := <-seen
-			if got := (pair{h.Get("X-Request-Id"), h.Get("Innermesh-Priority")}); got != want {
+			if got := (pair{h.Get("X-Request-ID"), h.Get("Innermesh-Priority")}); got != want {
 				t.Errorf("handed on %+v, want %+v", got, want)
 			}
 		}

@@ -76,7 +76,7 @@ func startHTTP(t *testing.T, m *mesh.Mesh, handle func(context.Context) error) f
 			t.Errorf("to stay away for %ds and %dms", seconds, after)
 		}
 		words := map[int]string{200: "ok", 503: "overloaded", 429: "overloaded", 504: "late", 500: "broken"}
-		return told{words[res.StatusCode], res.Header.Get("X-Request-Id"), after, res.Header.Get("Endpoint-Load-Metrics") != ""}
+		return told{words[res.StatusCode], res.Header.Get("X-Request-ID"), after, res.Header.Get("Endpoint-Load-Metrics") != ""}
 	}
 }
 
@@ -127,7 +127,7 @@ func startStream(t *testing.T, m *mesh.Mesh, handle func(context.Context) error)
 		for err == nil {
 			_, err = s.Recv()
 		}
-		if err == io.EOF { //nolint:errorlint // gRPC returns it bare
+		if err == io.EOF {
 			err = nil
 		}
 		header, _ := s.Header()

@@ -31,7 +31,7 @@ func Serve(s *inbound.Server, next http.Handler) http.Handler {
 			return
 		}
 		v.request = v.arranged(ctx, r)
-		defer v.leave()
+		defer func() { v.leave(recover()) }()
 		next.ServeHTTP(v.writer(), v.request)
 	})
 }
@@ -106,9 +106,8 @@ const (
 
 func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
-// leave ends the visit when the handler has returned, or panicked.
-func (v *visit) leave() {
-	value := recover()
+// leave ends the visit when the handler has returned, or panicked with a value.
+func (v *visit) leave(value any) {
 	if value == nil {
 		v.head(0)
 		v.server.Leave(&v.arrival, v.ending(cmp.Or(v.status, http.StatusOK)))

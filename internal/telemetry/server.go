@@ -62,7 +62,8 @@ type served struct {
 // Server prepares the recording of calls that come in.
 func (t *Telemetry) Server() (*Server, error) {
 	i := newInstruments(t.meter)
-	s := &Server{t: t, httpDuration: i.histogram(metricHTTPServed), rpcDuration: i.histogram(metricRPCServed), refused: i.counter(metricTurnedAway)}
+	s := &Server{t: t, refused: i.counter(metricTurnedAway)}
+	s.httpDuration, s.rpcDuration = i.histogram(metricHTTPServed), i.histogram(metricRPCServed)
 	s.known.Store(new(map[served][]metric.RecordOption))
 	return s, i.err
 }
