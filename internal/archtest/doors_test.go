@@ -59,7 +59,6 @@ var doors = []door{
 		why: "net/http's own judgement of a header, which it does not export"},
 	{path: "golang.org/x/net/http2", tests: true,
 		why: "servers that keep to HTTP/2 to the letter, or do not, for tests"},
-		why: "frames that no client would write, written by hand"},
 	{path: "golang.org/x/sync", rooms: []string{"*"}, tests: true,
 		why: "the Go team's own small additions; nothing to replace"},
 	{path: "golang.org/x/time", rooms: []string{"internal/consul", "deadletter", "limit"},
