@@ -47,7 +47,7 @@ gRPC methods that a proxy makes up, is counted together as ` + "`_OTHER`" + `.
 func TestDocs(t *testing.T) {
 	page := page()
 	if *update {
-		if err := os.WriteFile(metricsPage, []byte(page), 0o644); err != nil { //nolint:gosec // a page for everybody
+		if err := os.WriteFile(metricsPage, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

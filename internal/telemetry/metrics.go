@@ -66,10 +66,12 @@ func callMetrics() []Metric {
 		{metricAttempts, Counter, "{attempt}", []attribute.Key{
 			attrSource, attrService, attrDestination, attrSubset, attrRoute, attrProtocol, attrReason, attrKind,
 		}, "Attempts by how they ended, and by why they were made: a call has one first attempt, and perhaps retries and hedges.", nil},
-		{metricRetries, Counter, "{attempt}", []attribute.Key{attrSource, attrService, attrDestination, attrSubset, attrRoute, attrProtocol, attrReason},
-			"Retries by what was wrong with the attempt before.", nil},
-		{metricRetriesRefused, Counter, "{attempt}", []attribute.Key{attrSource, attrService, attrDestination, attrSubset, attrRoute, attrProtocol, attrReason},
-			"Attempts that failed in a way that calls for a retry, and were not followed by one, by the reason why not.", nil},
+		{metricRetries, Counter, "{attempt}", []attribute.Key{
+			attrSource, attrService, attrDestination, attrSubset, attrRoute, attrProtocol, attrReason,
+		}, "Retries by what was wrong with the attempt before.", nil},
+		{metricRetriesRefused, Counter, "{attempt}", []attribute.Key{
+			attrSource, attrService, attrDestination, attrSubset, attrRoute, attrProtocol, attrReason,
+		}, "Attempts that failed in a way that calls for a retry, and were not followed by one, by the reason why not.", nil},
 		{metricBudget, Gauge, "{attempt}", []attribute.Key{attrSource, attrService},
 			"Retries and hedges that the retry budget would pay for now; the least of a service's budgets.", nil},
 		{metricInflight, UpDown, "{attempt}", []attribute.Key{attrSource, attrService}, "Attempts under way.", nil},

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -118,7 +119,7 @@ func (u *Upstream) newSpans(p call.Protocol, method string) *spans {
 		of.name = trimSlash(method)
 	}
 	of.call = []trace.SpanStartOption{
-		trace.WithAttributes(append(of.about[:len(of.about):len(of.about)], attrSource.String(u.t.source), attrService.String(u.service))...),
+		trace.WithAttributes(append(slices.Clip(of.about), attrSource.String(u.t.source), attrService.String(u.service))...),
 	}
 	return of
 }

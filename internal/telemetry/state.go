@@ -1,6 +1,10 @@
 package telemetry
 
-import "go.opentelemetry.io/otel/attribute"
+import (
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+)
 
 // State is what a mesh stands at when metrics are collected.
 type State struct{ tell teller }
@@ -59,5 +63,5 @@ func (s State) Breakers(of *Target, state string, n int) {
 }
 
 func (o *Target) with(more attribute.KeyValue) []attribute.KeyValue {
-	return append(o.labels[:len(o.labels):len(o.labels)], more)
+	return append(slices.Clip(o.labels), more)
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +113,7 @@ func (w *Way) count(l *lazy, more ...attribute.KeyValue) *[]metric.AddOption {
 }
 
 func (w *Way) set(more ...attribute.KeyValue) attribute.Set {
-	return w.u.t.set(append(w.labels[:len(w.labels):len(w.labels)], more...)...)
+	return w.u.t.set(append(slices.Clip(w.labels), more...)...)
 }
 
 // Called records how long a call took to be answered or given up.
