@@ -123,6 +123,11 @@ bench-diff: ## The benchmarks of BASE (default main) against the working tree
 	go test -run '^$$' -bench . -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) $(BENCH) >"$$dir/new"; \
 	go tool -modfile=tools/bench/go.mod benchstat "$(BASE)=$$dir/old" "here=$$dir/new"
 
+.PHONY: dashboards
+dashboards: engines ## Make the Grafana dashboards anew, and check them and the alerts on a real Prometheus
+	cd dashboards && go run .
+	INNERMESH_REQUIRE_ENGINES=1 go -C dashboards test -count=1 -timeout $(TIMEOUT) ./...
+
 .PHONY: browser
 browser: engines ## The live page in a real Chromium; pictures go to PICTURES (default bin/pictures)
 	@mkdir -p "$(or $(PICTURES),bin/pictures)"
