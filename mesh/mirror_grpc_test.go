@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/mesh"
 	"github.com/innermesh/innermesh/policy"
 )
@@ -66,9 +67,10 @@ func TestMirrorGRPC(t *testing.T) {
 	p := mirroring(policy.Mirror{MaxBytes: 100})
 	p.Routes = []policy.Route{{RequestHeaders: policy.Headers{Set: map[string]string{"x-way": "this"}}}}
 	server := newMesh(t, mesh.Options{Discovery: addresses{}})
-	m := newMesh(t, mesh.Options{Telemetry: telemetry, Defaults: p, Discovery: addresses{
+	source := late{addresses{
 		"payments": {listenGRPC(t, calls)}, "shadow": {listenGRPC(t, copies, server.GRPCServerOptions()...)},
-	}})
+	}, make(chan struct{})}
+	m := newMesh(t, mesh.Options{Telemetry: telemetry, Defaults: p, Discovery: source})
 	client := dialled(t, m)
 	req := saying("pay")
 	var header metadata.MD
@@ -78,6 +80,7 @@ func TestMirrorGRPC(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Payload.Body = []byte("something else")
+	close(source.tells) // only now can the copy be sent
 	a, b := calls.next(t), copies.next(t)
 	if a.body != "pay" || b.body != "pay" || !b.in.Mirrored || a.in.Mirrored {
 		t.Errorf("got %+v\ncopied %+v", a, b)
@@ -102,6 +105,23 @@ func TestMirrorGRPC(t *testing.T) {
 	if got := results(t, reader, 3); got["ok"] != 1 || got["body"] != 1 || got["kind"] != 1 || finished != 1 {
 		t.Errorf("%v, finished %d times", got, finished)
 	}
+}
+
+// late is a list of instances that tells of those of shadow when it may.
+type late struct {
+	addresses
+	tells chan struct{}
+}
+
+// Watch implements [discovery.Source].
+func (l late) Watch(ctx context.Context, service string, tell func(discovery.Update)) error {
+	if service == "shadow" {
+		select {
+		case <-l.tells:
+		case <-ctx.Done():
+		}
+	}
+	return l.addresses.Watch(ctx, service, tell)
 }
 
 // listenGRPC runs an instance until the test ends.
