@@ -60,8 +60,9 @@ const (
 	// reach the agents within 30 s.
 	forbidden = 30 * time.Second
 	// burst and pace limit a loop whose server answers at once, for whatever reason.
+	// A change that comes amid many others is known within the pace.
 	burst = 10
-	pace  = time.Second
+	pace  = time.Second / 2
 )
 
 // loop asks until ctx ends. The rules are those of Consul's documentation of

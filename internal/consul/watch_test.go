@@ -108,8 +108,8 @@ func TestSpinningServerIsNotFollowed(t *testing.T) {
 		told := record(t, c, web)
 		pass(time.Minute)
 		wantTold(t, told(), `["a"]`)
-		if n := len(f.seen()); n > 60+burst {
-			t.Errorf("%d calls in a minute, want at most %d", n, 60+burst)
+		if n := len(f.seen()); n > 120+burst {
+			t.Errorf("%d calls in a minute, want at most %d", n, 120+burst)
 		}
 	})
 }
