@@ -64,7 +64,7 @@ func TestAdminShowsWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	t.Cleanup(func() { _ = c.Close(ctx) }) // it has ended: what still runs is stopped
 	m.ShowSagas(c)
 	m.ShowLetters(sink)
 	if w := looked[seenWork](t, m, "work"); len(w.Sagas)+len(w.Letters)+len(w.Faults) != 0 {

@@ -132,7 +132,12 @@ var scenes = map[string]func(t *testing.T, tel mesh.TelemetryOptions){
 	"peers that are refused": func(t *testing.T, tel mesh.TelemetryOptions) {
 		m := developed(t, devCA(t), "web", mesh.Options{Telemetry: tel, TLS: mesh.TLSOptions{Mode: mesh.TLSPermissive}})
 		addr := servedHTTP(t, m, http.HandlerFunc(ok))
-		res, err := http.Get("http://" + addr) //nolint:noctx // the test ends it
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := &http.Transport{DisableKeepAlives: true}
+		res, err := transport.RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -212,7 +212,7 @@ func compare(t *testing.T, told traces, name string) {
 	}
 	file := filepath.Join("testdata", "spans", name+".txt")
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil { //nolint:gosec // a page for everybody
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -142,7 +142,7 @@ func loseFirst(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(nowhere{}, r)
-		panic(http.ErrAbortHandler) //nolint:forbidigo // the way to break a connection off
+		panic(http.ErrAbortHandler) // the way to break a connection off
 	})
 }
 

@@ -65,18 +65,6 @@ func effective(p policy.Service) policy.Effective {
 	return policy.Merge(policy.Layer{Service: policy.Default()}, policy.Layer{Service: p})
 }
 
-// apply puts another policy in force.
-func (s *stage) apply(t *testing.T, p policy.Service) {
-	t.Helper()
-	u, err := s.directory.Get("web")
-	if err == nil {
-		err = u.Apply(effective(p))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // are says which instances there are.
 func (s *stage) are(t *testing.T, addrs ...string) {
 	t.Helper()

@@ -43,7 +43,7 @@ func (c *Call) permission(p *rbacv3.Permission) (bool, error) {
 	case *rbacv3.Permission_Header:
 		return c.header(r.Header)
 	case *rbacv3.Permission_Metadata:
-		return c.claim(r.Metadata)
+		return c.claim(r.Metadata) //nolint:staticcheck // because sidecars are sent it
 	default:
 		return false, fmt.Errorf("permission %T: not known", r)
 	}
@@ -63,7 +63,7 @@ func (c *Call) principal(p *rbacv3.Principal) (bool, error) {
 	case *rbacv3.Principal_Authenticated_:
 		return text(r.Authenticated.GetPrincipalName(), c.Principal)
 	case *rbacv3.Principal_Metadata:
-		return c.claim(r.Metadata)
+		return c.claim(r.Metadata) //nolint:staticcheck // because sidecars are sent it
 	default:
 		return false, fmt.Errorf("principal %T: not known", r)
 	}
@@ -82,15 +82,15 @@ func (c *Call) header(m *routev3.HeaderMatcher) (bool, error) {
 	case *routev3.HeaderMatcher_StringMatch:
 		yes, err = text(s.StringMatch, value)
 	case *routev3.HeaderMatcher_SafeRegexMatch:
-		yes, err = entirely(s.SafeRegexMatch.GetRegex(), value)
+		yes, err = entirely(s.SafeRegexMatch.GetRegex(), value) //nolint:staticcheck // because sidecars are sent it
 	case *routev3.HeaderMatcher_ExactMatch:
-		yes = value == s.ExactMatch
+		yes = value == s.ExactMatch //nolint:staticcheck // because sidecars are sent it
 	case *routev3.HeaderMatcher_PrefixMatch:
-		yes = strings.HasPrefix(value, s.PrefixMatch)
+		yes = strings.HasPrefix(value, s.PrefixMatch) //nolint:staticcheck // because sidecars are sent it
 	case *routev3.HeaderMatcher_SuffixMatch:
-		yes = strings.HasSuffix(value, s.SuffixMatch)
+		yes = strings.HasSuffix(value, s.SuffixMatch) //nolint:staticcheck // because sidecars are sent it
 	case *routev3.HeaderMatcher_ContainsMatch:
-		yes = strings.Contains(value, s.ContainsMatch)
+		yes = strings.Contains(value, s.ContainsMatch) //nolint:staticcheck // because sidecars are sent it
 	default:
 		return false, fmt.Errorf("header %s: %T: not known", m.GetName(), s)
 	}

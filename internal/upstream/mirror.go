@@ -30,7 +30,9 @@ func (u *Upstream) mirror(plan *Plan, r *route.Mirror) *Mirror {
 	leg := r.Way.Legs[0]
 	h, _ := u.held(plan, leg.Targets[0], true)
 	m := &Mirror{Mirror: r, active: &h.copies}
-	m.To = &Destination{Leg: leg, tiers: []*cluster.Cluster{h.Cluster}, ways: []*telemetry.Way{u.Telemetry.UnrecordedWay()}, patient: mono.Now()}
+	m.To = &Destination{
+		Leg: leg, tiers: []*cluster.Cluster{h.Cluster}, ways: []*telemetry.Way{u.Telemetry.UnrecordedWay()}, patient: mono.Now(),
+	}
 	m.Route = newRoute(r.Way, nil)
 	m.Route.Destinations = []*Destination{m.To}
 	m.Route.Retry = retry.New(retry.Options{Attempts: 1, On: []retry.Condition{}}, nil)
