@@ -86,7 +86,11 @@ func TestRollingRestart(t *testing.T) {
 				t.Errorf("a member took %v to leave", slowest)
 			}
 			for _, l := range s.loads {
-				if n := len(l.answers); n < c.instances {
+				calls := 0
+				for _, n := range l.answers {
+					calls += n
+				}
+				if n := len(l.answers); n < c.instances && calls >= 50*c.instances { // of fewer calls, chance may leave one out
 					t.Errorf("%s: only %d members have answered", l.name, n)
 				}
 			}
