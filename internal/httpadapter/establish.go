@@ -147,7 +147,7 @@ func (l *line) settle(ctx context.Context, c *conn) error {
 	select {
 	case <-c.agreed:
 	case <-c.ended:
-		return &ConnectError{l.member.Address, cmp.Or(c.cause(), errHungUp)}
+		return &ConnectError{l.member.Address, cmp.Or(c.cause(), errNoSettings)}
 	case <-timer.C:
 		return &ConnectError{l.member.Address, fmt.Errorf("no HTTP/2 settings within %v: %w", within, context.DeadlineExceeded)}
 	case <-ctx.Done():
@@ -160,7 +160,10 @@ func (l *line) settle(ctx context.Context, c *conn) error {
 	return nil
 }
 
-var errNoStreams = errors.New("the other side takes no request on its new connection")
+var (
+	errNoSettings = errors.New("the new connection has ended without settings of HTTP/2: does the other side speak it?")
+	errNoStreams  = errors.New("the other side takes no request on its new connection")
+)
 
 // connectError says of an error that it came while connecting, if it does not
 // itself.

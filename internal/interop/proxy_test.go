@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/hashicorp/consul/api"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/discovery"
 	"github.com/innermesh/innermesh/internal/consultest"
 	"github.com/innermesh/innermesh/mesh"
@@ -62,6 +66,47 @@ func TestOurClientTheirProxy(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// A policy that says HTTP/2 holds with a proxy that negotiates nothing. A server
+// behind it that has no HTTP/2 is found out before a request is sent.
+func TestOurClientTheirProxyHTTP2(t *testing.T) {
+	agent := consultest.Shared(t)
+	web, old := consultest.Name(t, "web"), consultest.Name(t, "old")
+	sidecar(t, agent, web, served(t, plainListener(t), http.HandlerFunc(whoCalls), only2()))
+	var asked atomic.Int32
+	sidecar(t, agent, old, served(t, plainListener(t), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method != "PRI" { // the preface, which net/http takes for a request
+			asked.Add(1)
+		}
+	}), nil))
+	shop := member(t, agent, consultest.Name(t, "shop"), mesh.Options{
+		Defaults: policy.Service{HTTP: policy.HTTP{Protocol: policy.HTTP2}, Retry: policy.Retry{Attempts: 1}},
+	})
+	eventually(t, "HTTP/2", func() error {
+		got, err := get(t, shop.HTTPClient(), "http://"+web+"/x")
+		if err == nil && got != "200 HTTP/2.0 /x nobody" {
+			t.Fatalf("got %q", got)
+		}
+		return err
+	})
+	eventually(t, "the fault", func() error {
+		_, err := get(t, shop.HTTPClient(), "http://"+old+"/x")
+		e, ok := errors.AsType[*call.Error](err)
+		if !ok {
+			t.Fatalf("got %v", err)
+		}
+		if e.Attempts == 0 || errors.Is(err, syscall.ECONNREFUSED) { // the proxy is not there yet
+			return err
+		}
+		if e.Reason != call.Unreachable || e.Sent != call.NotSent || !strings.Contains(err.Error(), "HTTP/2") {
+			t.Errorf("got %v", err)
+		}
+		return nil
+	})
+	if n := asked.Load(); n != 0 {
+		t.Errorf("a server that has no HTTP/2 was asked %d times", n)
+	}
 }
 
 // Programs that know nothing of the mesh call our server through a proxy on their
