@@ -180,16 +180,16 @@ func (dropped) OnEnd(sdktrace.ReadOnlySpan)                     {}
 func (dropped) Shutdown(context.Context) error                  { return nil }
 func (dropped) ForceFlush(context.Context) error                { return nil }
 
-func join(b *testing.B, o mesh.TelemetryOptions, addr string) *mesh.Mesh {
-	b.Helper()
-	m, err := mesh.New(b.Context(), mesh.Options{
+func join(tb testing.TB, o mesh.TelemetryOptions, addr string) *mesh.Mesh {
+	tb.Helper()
+	m, err := mesh.New(tb.Context(), mesh.Options{
 		Service: "bench", Telemetry: o, Logger: slog.New(slog.DiscardHandler),
 		Discovery: discovery.Static{"web": {addr}},
 	})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() { _ = m.Close(context.Background()) })
+	tb.Cleanup(func() { _ = m.Close(context.Background()) })
 	return m
 }
 
