@@ -2,7 +2,6 @@ package tlsutil
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,9 +64,7 @@ func (s *DevSource) rotate(now time.Time) error {
 	if err := id.Valid(now); err != nil {
 		return fmt.Errorf("development CA: the CA's own time is over: %w", err)
 	}
-	// 0.62 to 0.72 of the lifetime.
-	wait := time.Duration(float64(id.NotAfter().Sub(now)) * (0.62 + 0.1*rand.Float64()))
-	s.renewAt.Store(now.Add(wait).UnixNano())
+	s.renewAt.Store(now.Add(renewAfter(id.NotAfter().Sub(now))).UnixNano())
 	s.store(id)
 	return nil
 }
