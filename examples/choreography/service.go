@@ -142,7 +142,9 @@ func loseFirst(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(nowhere{}, r)
-		panic(http.ErrAbortHandler) // the way to break a connection off
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = conn.Close()
+		}
 	})
 }
 
