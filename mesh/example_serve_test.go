@@ -14,7 +14,8 @@ import (
 	"github.com/innermesh/innermesh/mesh"
 )
 
-func Example_serve() { //nolint:testableexamples // it needs Consul, and serves until it is told to end
+//nolint:testableexamples // it wants a Consul, and serves until it is told to end
+func Example_serve() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	m, err := mesh.New(ctx, mesh.Options{Service: "orders", TLS: mesh.TLSOptions{Consul: true}})
