@@ -192,7 +192,8 @@ func (c *Cluster) Locate(p balancer.Place) {
 
 // Watch has changed called after each change of the view, until stop; one last
 // call may come while stop returns. changed runs in the goroutine that made the
-// change, under no lock of the cluster's.
+// change, under no lock of the cluster's. The last change is the end: View's error
+// is [ErrClosed] then, and nobody is told anything after it.
 func (c *Cluster) Watch(changed func()) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,7 +225,12 @@ func (c *Cluster) Close() {
 	members := c.roster.called()
 	c.roster = roster{}
 	c.view.Store(newView(c.view.Load().Settings, nil, 0, ErrClosed))
+	watchers := slices.Collect(maps.Keys(c.watchers))
+	clear(c.watchers)
 	c.mu.Unlock()
+	for _, w := range watchers {
+		(*w)()
+	}
 	depart(members)
 }
 

@@ -207,3 +207,24 @@ func TestApplyKeepsWhatIsUnchanged(t *testing.T) {
 		}
 	})
 }
+
+// Who watches a cluster hears of its end, and of nothing after it.
+func TestWatchHearsOfTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		set(t, registry, instances("a")...)
+		c := open(t, registry)
+		told, after := 0, 0
+		c.Watch(func() {
+			told++
+			if errors.Is(c.View().Error(), cluster.ErrClosed) {
+				after++
+			}
+		})
+		c.Close()
+		c.Apply(merged(policy.Service{}))
+		if told != 1 || after != 1 {
+			t.Errorf("told %d times, %d of them that it is closed: want 1 and 1", told, after)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package httpadapter
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,15 +25,14 @@ type conns struct {
 	idle    time.Duration // as the base has it, 0 is any
 	most    int           // so has the base, 0 is any
 
-	members  sync.Map // *cluster.Member to *line
-	clusters sync.Map // *cluster.Cluster that are watched, to struct{}
+	members sync.Map // *cluster.Member to *line
 
 	closing context.Context // ends when no more connections are made
 	close   context.CancelFunc
 
-	mu    sync.Mutex
-	stops []func()
-	under sync.WaitGroup // way: connections that are being made
+	mu       sync.Mutex
+	clusters map[*cluster.Cluster]func() // who is watched, and what ends that
+	under    sync.WaitGroup              // way: connections that are being made
 }
 
 // terms are the settings of a line that may change while it is in use.
@@ -54,6 +54,7 @@ const maxIdlePerInstance = 256
 
 func newConns(base *http.Transport, secure func(context.Context, *policy.Target) (*tls.Config, error)) *conns {
 	c := &conns{base: base.Clone(), dial: base.DialContext, tls: secure, log: slog.Default()}
+	c.clusters = make(map[*cluster.Cluster]func())
 	c.closing, c.close = context.WithCancel(context.Background())
 	if c.dial == nil {
 		c.dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
@@ -137,21 +138,30 @@ func (c *conns) open(m *cluster.Member, s *cluster.Settings) *line {
 // warm makes lines to all members of a cluster when connections to them are to be
 // kept ready, to those that are there and to those that come.
 func (c *conns) warm(of *cluster.Cluster) {
-	if _, known := c.clusters.LoadOrStore(of, struct{}{}); known {
+	c.mu.Lock()
+	if _, known := c.clusters[of]; known || c.closing.Err() != nil {
+		c.mu.Unlock()
 		return
 	}
-	fill := func() {
-		if v := of.View(); v.Policy.Connections.Min > 0 && c.closing.Err() == nil {
-			for _, m := range v.Members() {
-				c.to(m)
-			}
+	c.clusters[of] = of.Watch(func() { c.fill(of) })
+	c.mu.Unlock()
+	c.fill(of)
+}
+
+// fill makes lines to the members that a cluster has now, and forgets it when it
+// is closed.
+func (c *conns) fill(of *cluster.Cluster) {
+	v := of.View()
+	switch {
+	case errors.Is(v.Error(), cluster.ErrClosed):
+		c.mu.Lock()
+		delete(c.clusters, of)
+		c.mu.Unlock()
+	case v.Policy.Connections.Min > 0 && c.closing.Err() == nil:
+		for _, m := range v.Members() {
+			c.to(m)
 		}
 	}
-	stop := of.Watch(fill)
-	c.mu.Lock()
-	c.stops = append(c.stops, stop)
-	c.mu.Unlock()
-	fill()
 }
 
 // begin starts f, which end waits for, unless that has begun.
@@ -176,10 +186,10 @@ func (c *conns) closeIdle() {
 func (c *conns) end() {
 	c.mu.Lock()
 	c.close()
-	stops := c.stops
-	c.stops = nil
+	watched := c.clusters
+	c.clusters = nil
 	c.mu.Unlock()
-	for _, stop := range stops {
+	for _, stop := range watched {
 		stop()
 	}
 	for _, l := range c.members.Range {

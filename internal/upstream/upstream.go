@@ -372,6 +372,7 @@ func (u *Upstream) close() {
 	}
 	u.mu.Unlock()
 	for _, c := range clusters {
+		c.unwatch() // the upstream ends, its members have not changed
 		c.Close()
 	}
 	u.beside.rest()
