@@ -46,7 +46,6 @@ func (p *presence) registration() Registration {
 	if r.Address == "" && !net.ParseIP(host).IsUnspecified() {
 		r.Address = host
 	}
-	r.Native = r.Native || p.m.o.TLS.Consul
 	if p.listening.GRPC != nil {
 		_, number := hostPort(p.listening.GRPC)
 		r.Ports = []Port{{Name: "grpc", Port: number}}

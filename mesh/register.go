@@ -17,7 +17,8 @@ import (
 
 // Registration is how this program announces itself. Port is required.
 type Registration struct {
-	// Service is the name to register. Default: [Options].Service.
+	// Service is the name to register. With [TLSOptions].Consul it is that of the
+	// program's identity, or callers refuse it. Default: [Options].Service.
 	Service string
 	// ID tells this copy from its siblings. Default: service, host name and port.
 	ID string
@@ -28,8 +29,10 @@ type Registration struct {
 	// Port is where it listens. Required.
 	Port int
 	// Ports are further ports, each registered as a service of its own, "orders-grpc"
-	// for the port grpc of orders, with the same ID followed by the port's name.
-	// Default: none.
+	// for the port grpc of orders, with the same ID followed by the port's name. With
+	// [TLSOptions].Consul there can be none: callers expect the identity of the name
+	// that they call. A mesh of its own, of that name, can serve the port. Default:
+	// none.
 	Ports []Port
 	// TaggedAddresses are further addresses by their names, each "host:port": "wan"
 	// is dialled from other datacenters. Default: none.
@@ -116,7 +119,7 @@ var ErrNoRegistrar = errors.New("nowhere to register: set Options.Registrar, or 
 // Deregister is called. It returns when the instance is registered for the first
 // time, or when ctx ends before.
 func (m *Mesh) Register(ctx context.Context, r Registration) (*Registered, error) {
-	if err := r.Validate(); err != nil {
+	if err := errors.Join(r.Validate(), m.oneName(r)); err != nil {
 		return nil, err
 	}
 	if m.registrar == nil {

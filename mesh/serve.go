@@ -26,7 +26,7 @@ import (
 // The mesh stays open, for the calls that its own calls depend on: close it
 // afterwards.
 func (m *Mesh) Serve(ctx context.Context, s Serving) error {
-	if err := s.Validate(); err != nil {
+	if err := errors.Join(s.Validate(), m.oneNameServed(s)); err != nil {
 		return err
 	}
 	p := &presence{m: m, o: s.withDefaults(), gone: make(chan struct{}), failed: make(chan error, 1)}

@@ -32,7 +32,8 @@ type Serving struct {
 	// GRPCAddr is an address for gRPC alone, which is faster there than beside HTTP.
 	// It is registered as the port grpc, such as orders-grpc. Callers over mTLS
 	// expect the identity of the service that they call, and find that of this
-	// program: stay with one port there. Default: none, Addr.
+	// program: stay with one port there, which with [TLSOptions].Consul is demanded
+	// of what is registered. Default: none, Addr.
 	GRPCAddr string
 	// HealthAddr is an address for /livez and /readyz alone, in plain text: for a
 	// kubelet or an agent that has no certificate. Default: none, they are on Addr,
