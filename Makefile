@@ -15,6 +15,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(if $(filter Darwin,$(shell uname)),$(HOME)/Lib
 # A linter reads only what its own Go version knows, hence both in the key.
 LINT := $(CACHE)/golangci-lint-$(shell awk '$$1 ~ "golangci-lint/v2$$" {print $$2}' tools/lint/go.mod)-$(shell go env GOVERSION)/golangci-lint
 
+SPIRE := $(CACHE)/spire-$(shell awk '$$1 == "github.com/spiffe/spire" {print $$2}' tools/spire/go.mod)
+
 MODULES := $(sort $(patsubst ./%,%,$(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path '*/testdata/*')))))
 # Modules with code of our own; under tools/ there are only pins.
 OWN      := $(filter-out tools/%,$(MODULES))
@@ -159,6 +161,16 @@ engines: ## Install Redis, NATS, PostgreSQL, openssl, curl and Chromium for test
 .PHONY: consul
 consul: ## Build the Consul server for tests into the cache, once; prints where it is
 	@go run ./internal/consultest/build
+
+# Not a part of `make test`: a cold build of SPIRE takes as long as all the rest. With
+# it in the cache the test runs there too.
+.PHONY: spire
+spire: $(SPIRE)/spire-server $(SPIRE)/spire-agent ## Identities of a real SPIRE, built into the cache first, once (10 minutes)
+	INNERMESH_REQUIRE_SPIRE=1 go -C tlsutil/spire test -race -count=1 -timeout $(TIMEOUT) ./...
+$(SPIRE)/spire-%:
+	@echo "building $(@F) into $(@D), once"
+	@mkdir -p "$(@D)"
+	@go build -C tools/spire -o "$@.$$$$" github.com/spiffe/spire/cmd/$(@F) && mv "$@.$$$$" "$@"
 
 .PHONY: lint-tool
 lint-tool: $(LINT)
