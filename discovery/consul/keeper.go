@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/innermesh/innermesh/discovery"
@@ -19,20 +18,10 @@ import (
 
 // keeper keeps one instance registered.
 type keeper struct {
-	r          *Registrar
-	body       registration
-	ttl        time.Duration // 0: the agent probes, signs of life are not wanted
-	reporter   discovery.Reporter
-	maintained func(reason string)
-	stops      []func()
-
-	turn  chan struct{} // holds one of those who tell the agent something; guards what is below
-	lived time.Time     // the last sign of life
-
-	state standing
-
-	once sync.Once
-	gone error
+	keeping
+	body  registration
+	ttl   time.Duration // 0: the agent probes, signs of life are not wanted
+	lived time.Time     // the last sign of life; who has the turn may touch it
 }
 
 const (
@@ -53,7 +42,7 @@ const (
 )
 
 func newKeeper(r *Registrar, body registration, reg discovery.Registration) *keeper {
-	k := &keeper{r: r, body: body, reporter: reg.Reporter, maintained: reg.Maintained, turn: make(chan struct{}, 1)}
+	k := &keeper{keeping: newKeeping(r.client, r.log, reg), body: body}
 	if body.Checks[0].TTL != "" {
 		k.ttl = cmp.Or(reg.TTL, defaultTTL)
 	}
@@ -67,32 +56,7 @@ func (k *keeper) start() error {
 	if k.reporter != nil && k.ttl > 0 {
 		loops = append(loops, k.follow)
 	}
-	for _, loop := range loops {
-		stop, err := k.r.client.Go(loop)
-		if err != nil {
-			k.stop()
-			return err
-		}
-		k.stops = append(k.stops, stop)
-	}
-	return nil
-}
-
-func (k *keeper) stop() {
-	for _, stop := range k.stops {
-		stop()
-	}
-}
-
-// enter waits until nobody else tells the agent something of the instance: what
-// is told last has to be what is true.
-func (k *keeper) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case k.turn <- struct{}{}:
-		return func() { <-k.turn }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return k.run(loops...)
 }
 
 // keep makes sure that the agent knows the instance, until ctx ends. It spends
@@ -118,13 +82,13 @@ func (k *keeper) keep(ctx context.Context) {
 			pause = 0
 		}
 		if again {
-			k.r.log.Info("registered again: the Consul agent did not know the instance as it is", "instance", k.body.ID)
+			k.log.Info("registered again: the Consul agent did not know the instance as it is", "instance", k.body.ID)
 		}
 		if (err != nil) != failing {
 			if failing = err != nil; failing {
-				k.r.log.Warn("the registration cannot be kept for now", "instance", k.body.ID, "error", err)
+				k.log.Warn("the registration cannot be kept for now", "instance", k.body.ID, "error", err)
 			} else {
-				k.r.log.Info("the registration is kept again", "instance", k.body.ID)
+				k.log.Info("the registration is kept again", "instance", k.body.ID)
 			}
 		}
 		if pause > 0 && wait(ctx, pause*4/5+rand.N(pause/5+1)) != nil {
@@ -173,7 +137,7 @@ func (k *keeper) reconcile(ctx context.Context, hash string) (next string, again
 }
 
 func (k *keeper) knows(ctx context.Context, hash string) (next string, ok bool, err error) {
-	res, err := k.r.client.GetChanged(ctx, "/v1/agent/service/"+url.PathEscape(k.body.ID), hash, k.pace())
+	res, err := k.client.GetChanged(ctx, "/v1/agent/service/"+url.PathEscape(k.body.ID), hash, k.pace())
 	if err != nil || !res.Found {
 		return "", false, err
 	}
@@ -210,7 +174,7 @@ func (k *keeper) put(ctx context.Context) error {
 		body.Checks = slices.Clone(body.Checks)
 		body.Checks[0].Status = health.String()
 	}
-	err = k.r.client.Put(ctx, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, body)
+	err = k.client.Put(ctx, "/v1/agent/service/register", url.Values{"replace-existing-checks": {"true"}}, body)
 	if err != nil {
 		return fmt.Errorf("register %q with the Consul agent: %w", k.body.ID, err)
 	}

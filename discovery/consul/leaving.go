@@ -21,7 +21,7 @@ func (k *keeper) Drain(ctx context.Context) error {
 	if err := persist(ctx, k.sayLeaving); err != nil {
 		return fmt.Errorf("say that %q leaves: %w", k.body.ID, err)
 	}
-	err := awaitUnseen(ctx, k.r.client, k.body.Name, k.body.ID, net.JoinHostPort(k.body.Address, strconv.Itoa(k.body.Port)))
+	err := awaitUnseen(ctx, k.client, k.body.Name, k.body.ID, net.JoinHostPort(k.body.Address, strconv.Itoa(k.body.Port)))
 	if err != nil {
 		return fmt.Errorf("see that %q leaves: %w", k.body.ID, err)
 	}
@@ -86,23 +86,7 @@ func persist(ctx context.Context, try func(context.Context) error) (last error) 
 
 // Deregister implements [discovery.Registered]. What does not succeed is tried
 // again for 5 s at most.
-func (k *keeper) Deregister(ctx context.Context) error {
-	k.once.Do(func() {
-		k.stop()
-		if err := k.remove(ctx); err != nil {
-			k.gone = fmt.Errorf("deregister %q: %w", k.body.ID, err)
-			return
-		}
-		k.r.log.Info("deregistered from Consul", "service", k.body.Name, "instance", k.body.ID)
-	})
-	return k.gone
-}
-
-func (k *keeper) remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, parting)
-	defer cancel()
-	return persist(ctx, k.removeOnce)
-}
+func (k *keeper) Deregister(ctx context.Context) error { return k.leave(ctx, k.removeOnce) }
 
 // withdraw removes what nobody has been told of. It is tried once: an agent that
 // is away will not have it.
@@ -113,7 +97,7 @@ func (k *keeper) withdraw(ctx context.Context) {
 }
 
 func (k *keeper) removeOnce(ctx context.Context) error {
-	err := k.r.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
+	err := k.client.Put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(k.body.ID), nil, nil)
 	if isNotFound(err) {
 		return nil
 	}

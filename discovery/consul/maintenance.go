@@ -43,7 +43,7 @@ func (k *keeper) maintain(ctx context.Context, on bool, reason string) error {
 	if on {
 		params.Set("reason", reason)
 	}
-	if err := k.r.client.Put(ctx, "/v1/agent/service/maintenance/"+url.PathEscape(k.body.ID), params, nil); err != nil {
+	if err := k.client.Put(ctx, "/v1/agent/service/maintenance/"+url.PathEscape(k.body.ID), params, nil); err != nil {
 		return fmt.Errorf("maintenance of %q: %w", k.body.ID, err)
 	}
 	return nil
@@ -53,7 +53,7 @@ func (k *keeper) maintain(ctx context.Context, on bool, reason string) error {
 func (k *keeper) held(ctx context.Context) (service, node string, err error) {
 	own := "_service_maintenance:" + k.body.ID
 	filter := fmt.Sprintf("CheckID == %q or CheckID == %q", own, nodeCheck)
-	res, err := k.r.client.Get(ctx, "/v1/agent/checks", url.Values{"filter": {filter}})
+	res, err := k.client.Get(ctx, "/v1/agent/checks", url.Values{"filter": {filter}})
 	if err != nil {
 		return "", "", err
 	}

@@ -42,7 +42,7 @@ func (r *Registrar) Register(ctx context.Context, reg discovery.Registration) (d
 		return nil, fmt.Errorf("register %q: %w", reg.Service, err)
 	}
 	k := newKeeper(r, body, reg)
-	if err := r.first(ctx, reg, k.put); err != nil {
+	if err := first(ctx, r.log, reg, k.put); err != nil {
 		if ctx.Err() != nil { // perhaps the agent had just taken it
 			k.withdraw(ctx)
 		}
@@ -57,7 +57,7 @@ func (r *Registrar) Register(ctx context.Context, reg discovery.Registration) (d
 
 // first registers for the first time: again and again until it is done, ctx ends
 // or trying is of no use. That it has to try is told once.
-func (r *Registrar) first(ctx context.Context, reg discovery.Registration, put func(context.Context) error) error {
+func first(ctx context.Context, log *slog.Logger, reg discovery.Registration, put func(context.Context) error) error {
 	var last error
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := put(ctx)
@@ -65,7 +65,7 @@ func (r *Registrar) first(ctx context.Context, reg discovery.Registration, put f
 			return err
 		}
 		if last == nil {
-			r.log.Warn("not registered yet, which is tried again", "service", reg.Service, "instance", reg.Instance.ID, "error", err)
+			log.Warn("not registered yet, which is tried again", "service", reg.Service, "instance", reg.Instance.ID, "error", err)
 		}
 		if last == nil || ctx.Err() == nil { // the reason, not that time was up
 			last = err

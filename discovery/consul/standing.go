@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"sync"
 	"time"
-
-	"github.com/innermesh/innermesh/discovery"
 )
 
 // standing is what keeps an instance out of rotation although it is well.
@@ -52,18 +50,6 @@ func (s *standing) hear(reason string, tell func(string)) {
 	}
 }
 
-// health is how the instance is: as its reporter says, and critical once it
-// leaves.
-func (k *keeper) health() (discovery.Health, string) {
-	if k.state.isLeaving() {
-		return discovery.Critical, "leaving"
-	}
-	if k.reporter == nil {
-		return discovery.Passing, ""
-	}
-	return k.reporter.Health()
-}
-
 // live gives a sign of life, unless the agent looks for itself. The caller has
 // the turn, or is the only one yet.
 func (k *keeper) live(ctx context.Context) error {
@@ -75,7 +61,7 @@ func (k *keeper) live(ctx context.Context) error {
 		Status string `json:"Status"`
 		Output string `json:"Output,omitempty"`
 	}{health.String(), output}
-	if err := k.r.client.Put(ctx, "/v1/agent/check/update/"+url.PathEscape(k.body.Checks[0].CheckID), nil, body); err != nil {
+	if err := k.client.Put(ctx, "/v1/agent/check/update/"+url.PathEscape(k.body.Checks[0].CheckID), nil, body); err != nil {
 		return fmt.Errorf("say that %q lives: %w", k.body.ID, err)
 	}
 	k.lived = time.Now()
@@ -85,21 +71,9 @@ func (k *keeper) live(ctx context.Context) error {
 // follow tells the agent at once when the instance is better or worse, until ctx
 // ends. What fails, keep does again; it is also the one that says so.
 func (k *keeper) follow(ctx context.Context) {
-	for {
-		changed := k.reporter.Changed()
-		if leave, err := k.enter(ctx); err == nil {
-			if k.live(ctx) != nil {
-				k.lived = time.Time{}
-			}
-			leave()
+	k.whenChanged(ctx, func() {
+		if k.live(ctx) != nil {
+			k.lived = time.Time{}
 		}
-		if wait(ctx, atLeast) != nil { // whoever changes his mind all the time is not to fill the agent's time
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
+	})
 }

@@ -45,18 +45,24 @@ func (c *Client) get(ctx context.Context, path string, params url.Values, patien
 
 // Put sends body as JSON, or nothing if it is nil.
 func (c *Client) Put(ctx context.Context, path string, params url.Values, body any) error {
+	_, err := c.PutFor(ctx, path, params, body)
+	return err
+}
+
+// PutFor is Put for what is answered with something.
+func (c *Client) PutFor(ctx context.Context, path string, params url.Values, body any) ([]byte, error) {
 	var data []byte
 	if body != nil {
 		var err error
 		if data, err = json.Marshal(body); err != nil {
-			return fmt.Errorf("PUT %s: %w", path, err)
+			return nil, fmt.Errorf("PUT %s: %w", path, err)
 		}
 	}
 	a, err := c.single(ctx, http.MethodPut, path, params, data, time.Minute)
 	if err == nil && a.status == http.StatusNotFound {
 		err = fmt.Errorf("PUT %s: %w", path, c.statusError(a))
 	}
-	return err
+	return a.body, err
 }
 
 // Post asks a question that is sent as JSON, once.
