@@ -44,7 +44,11 @@ func (m *Mesh) central() (discovery.Source, []policySource, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.registrar == nil {
+	switch {
+	case m.registrar != nil:
+	case m.o.Consul.Agentless:
+		m.registrar = discoveryconsul.NewCatalogRegistrar(client, m.log)
+	default:
 		m.registrar = discoveryconsul.NewRegistrar(client, m.log)
 	}
 	prefix := cmp.Or(m.o.Consul.KVPrefix, "innermesh")
