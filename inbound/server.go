@@ -35,6 +35,7 @@ type Server struct {
 	limits   atomic.Pointer[limits]
 	loads    [mostLoad*hundredth + 1]string
 	inflight atomic.Int64
+	panics   panics
 }
 
 // New returns a server that goes by the built-in policy.
@@ -171,8 +172,17 @@ func (s *Server) end(ctx context.Context, a *Arrival, e Ending) {
 	}
 }
 
-// Panicked logs that the handler of a call has panicked, with the stack.
+// Panicked logs that the handler of a call has panicked, with the stack; of many
+// in a row it logs the first ones, and then how many there were.
 func (s *Server) Panicked(ctx context.Context, a *Arrival, value any, stack []byte) {
-	s.o.Logger.ErrorContext(ctx, "handler panicked", "method", a.Method, "path", a.Path, "peer", a.Peer.Name,
+	untold, tell := s.panics.tell(mono.Now())
+	if !tell {
+		return
+	}
+	log := s.o.Logger
+	if untold > 0 {
+		log = log.With("before_untold", untold)
+	}
+	log.ErrorContext(ctx, "handler panicked", "method", a.Method, "path", a.Path, "peer", a.Peer.Name,
 		"request_id", a.Inbound.RequestID, "panic", fmt.Sprint(value), "stack", string(stack))
 }

@@ -18,11 +18,13 @@ type applied struct {
 // booked are the documents in force, by what they are.
 type booked map[string]applied
 
-func (b booked) note(service string, u policyUpdate) {
+// note says whether it is news.
+func (b booked) note(service string, u policyUpdate) bool {
 	if old, known := b[u.what]; known && old.index == u.index && old.found == u.found && u.index != 0 {
-		return // the same, told again
+		return false // the same, told again
 	}
 	b[u.what] = applied{what: u.what, service: service, index: u.index, at: time.Now(), found: u.found}
+	return true
 }
 
 func (b booked) forget(service string) {

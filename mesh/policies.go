@@ -303,16 +303,20 @@ func (p *policies) taken(service string, u policyUpdate) {
 	}
 }
 
-// note tells how a change was taken.
+// note tells how a change was taken, once.
 func (p *policies) note(service string, u policyUpdate, err error) {
 	p.mu.Lock()
-	delete(p.refused, u.what)
-	if err != nil {
+	old, news := p.refused[u.what]
+	if err == nil {
+		delete(p.refused, u.what)
+		news = p.booked.note(service, u) || news
+	} else if news = old.Err == nil || old.Index != u.index || old.Err.Error() != err.Error(); news {
 		p.refused[u.what] = Refusal{Document: u.what, Index: u.index, At: time.Now(), Err: err, service: service}
-	} else {
-		p.booked.note(service, u)
 	}
 	p.mu.Unlock()
+	if !news { // Consul was away, and tells again what it has told
+		return
+	}
 	switch {
 	case err != nil:
 		p.log.Error("policy refused, the last good one stays in force", "document", u.what, "index", u.index, "error", err)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/innermesh/innermesh/balancer"
 	"github.com/innermesh/innermesh/breaker"
@@ -37,7 +38,8 @@ type Cluster struct {
 
 	quota Quota
 
-	floor floor
+	floor   floor
+	silence silence
 
 	mu       sync.Mutex // orders updates; calls never take it
 	roster   roster
@@ -91,6 +93,7 @@ func New(ctx context.Context, o Options) *Cluster {
 	c.floor.set(mono.Now(), s.panicRatio)
 	c.compare(s)
 	c.bound(o.Policy)
+	c.silence.begin()
 	go func() {
 		defer close(c.ended)
 		if err := discovery.WatchQuery(ctx, o.Source, query(o.Target), c.update); ctx.Err() == nil {
@@ -240,6 +243,9 @@ func (c *Cluster) update(u discovery.Update) {
 		c.doubtful(u.Err)
 		return
 	}
+	if tell, after := c.silence.ends(); tell {
+		c.log.Info("discovery answers again", "after", after.Round(time.Millisecond))
+	}
 	c.mu.Lock()
 	c.unknown = u.Snapshot.Unknown
 	s := c.view.Load().Settings
@@ -264,6 +270,9 @@ func depart(members []*Member) {
 
 func (c *Cluster) doubtful(err error) {
 	c.doubt.Store(&err)
+	if !c.silence.fails() {
+		return
+	}
 	c.mu.Lock()
 	known := c.answered
 	c.mu.Unlock()
@@ -321,7 +330,9 @@ func (c *Cluster) arm(m *Member, s *Settings) {
 			now := mono.Now()
 			c.floor.trip(now, m, now+s.breaker.Open)
 			m.trips.Add(1)
-			c.log.Warn("circuit opened", "instance", m.ID, "until", change.Until)
+			if change.From == breaker.Closed { // that a probe has failed is no news
+				c.log.Warn("circuit opened", "instance", m.ID, "until", change.Until)
+			}
 		case breaker.Closed:
 			c.floor.mend(mono.Now(), m)
 			c.log.Info("circuit closed", "instance", m.ID)

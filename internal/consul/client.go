@@ -35,6 +35,7 @@ type Client struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
+	outage outage
 
 	mu          sync.Mutex
 	closed      bool

@@ -128,8 +128,16 @@ func (w *watch) accept(a answer, reset bool) {
 		w.state.resets++
 	}
 	w.tell()
-	if before.err != nil {
-		w.client.log.Info("Consul answers again", "path", w.query.Path)
+	w.recovered(kind(before.err))
+}
+
+// recovered tells that trouble of a kind is over. The caller holds the lock.
+func (w *watch) recovered(from string) {
+	if from != "" && !isShared(from) {
+		w.client.log.Info("Consul answers a watch again", "path", w.query.Path)
+	}
+	if last, after := w.client.outage.ends(w); last {
+		w.client.log.Info("Consul answers again", "after", after.Round(time.Millisecond))
 	}
 }
 
@@ -143,11 +151,18 @@ func (w *watch) fail(err error) {
 	w.state.err = err
 	w.state.errors++
 	w.tell()
-	if kind(err) == "permission" {
-		w.client.log.Error("Consul refuses a watch: give its token the permission; what is known stays", "path", w.query.Path, "error", err)
+	switch k := kind(err); {
+	case isShared(k):
+		if w.client.outage.fails(w, k) {
+			w.client.log.Warn("Consul does not answer; what is known stays", "path", w.query.Path, "error", err)
+		}
 		return
+	case k == "permission":
+		w.client.log.Error("Consul refuses a watch: give its token the permission; what is known stays", "path", w.query.Path, "error", err)
+	default:
+		w.client.log.Warn("Consul does not answer a watch well; what is known stays", "path", w.query.Path, "error", err)
 	}
-	w.client.log.Warn("Consul does not answer; what is known stays", "path", w.query.Path, "error", err)
+	w.recovered("") // it has answered
 }
 
 // tell wakes all subscribers. The caller holds the lock.

@@ -140,6 +140,7 @@ func (c *Client) leave(w *watch) {
 	c.mu.Unlock()
 	if last {
 		w.stop()
+		c.outage.ends(w) // nobody waits for its answer any more
 	}
 }
 
