@@ -27,7 +27,8 @@ type Arrival struct {
 	// is the method. An authorizer that reads it in another way writes that here:
 	// the handler then sees the same.
 	Path string
-	// Query is that of an HTTP request, raw.
+	// Query is that of an HTTP request, raw. An authorizer that takes something out
+	// writes the rest here: the handler then sees the same.
 	Query string
 	// Header are the header lines: an http.Header, or gRPC's metadata. Read only;
 	// [Arrival.Rewrite] replaces them. [Arrival.Get] knows how the names are spelled.

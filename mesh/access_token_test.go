@@ -68,7 +68,8 @@ func TestAccessByToken(t *testing.T) {
 	}
 	var log logged
 	seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprint(w, mesh.ClaimsFromContext(r.Context())["sub"], r.Header["Authorization"], len(r.Header["X-Claims"]))
+		_, _ = fmt.Fprint(w, mesh.ClaimsFromContext(r.Context())["sub"], r.Header["Authorization"], len(r.Header["X-Claims"]),
+			" ", r.URL.RawQuery, " ", r.RequestURI)
 	})
 	shop := identified(t, agent, "shop", mesh.Options{Discovery: addresses{
 		"web":      {servedHTTP(t, secured(t, agent, "web", mesh.Options{}, &log), seen)},
@@ -88,8 +89,15 @@ func TestAccessByToken(t *testing.T) {
 	}
 	good, other := token(map[string]any{"sub": "alice", "role": "clerk"}), token(map[string]any{"sub": "bob", "role": "guest"})
 	eventually(t, patience, "the provider is known", func() bool { code, _ := get(good); return code == http.StatusOK })
-	if _, body := get(good); body != "alice[] 1" {
+	if _, body := get(good); body != "alice[] 1  /" {
 		t.Errorf("the handler sees %s", body)
+	}
+	res, err := shop.HTTPClient().Do(request(t, http.MethodGet, "http://web/a?b=%20&access_token="+good+"&c", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := read(t, res); body != "alice[] 1 b=%20&c /a?b=%20&c" {
+		t.Errorf("of a token in the query the handler sees %s", body)
 	}
 	for name, test := range map[string]struct {
 		token string

@@ -136,6 +136,7 @@ func (g *gate) judge(ctx context.Context, judge *access.Access, a *inbound.Arriv
 			}
 			tokens.Change(header, spell)
 			a.Rewrite(header)
+			a.Query = tokens.Query()
 		}
 		if d.Provider != "" {
 			a.Peer.Claims, _ = tokens.Claims(d.Provider) // it was good a moment ago, and is remembered

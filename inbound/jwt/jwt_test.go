@@ -204,6 +204,57 @@ func TestHandlersSee(t *testing.T) {
 	}
 }
 
+// A good token is taken out of the query, and nothing else is touched; a cookie
+// stays, as with sidecars.
+func TestHandlersSeeQueries(t *testing.T) {
+	i := newIssuer(t, jose.EdDSA, "")
+	token, bad := i.token(t, nil), newIssuer(t, jose.EdDSA, "").token(t, nil)
+	var places, forwards Provider
+	for config, into := range map[string]*Provider{
+		`{"Name":"idp","Issuer":"https://idp","Locations":[{"QueryParam":{"Name":"my tok"}},{"Cookie":{"Name":"ck"}}]}`:                   &places,
+		`{"Name":"idp","Issuer":"https://idp","Locations":[{"Header":{"Name":"x-tok","Forward":true}},{"QueryParam":{"Name":"my tok"}}]}`: &forwards,
+	} {
+		if err := json.Unmarshal([]byte(config), into); err != nil { //nolint:musttag // Consul spells its fields as Go does
+			t.Fatal(err)
+		}
+		into.JSONWebKeySet = entry(public(t, i)).JSONWebKeySet
+	}
+	byDefault := entry(public(t, i))
+	for name, test := range map[string]struct {
+		p           Provider
+		query, want string
+	}{
+		"alone":             {byDefault, "access_token=" + token, ""},
+		"among others":      {byDefault, "a=%2f&access_token=" + token + "&b&a=+1", "a=%2f&b&a=+1"},
+		"twice":             {byDefault, "access_token=" + token + "&a=1&access_token=" + token, "a=1"},
+		"an escaped name":   {byDefault, "access%5Ftoken=" + token + "&a=1", "a=1"},
+		"empty beside":      {byDefault, "access_token=" + token + "&access_token=&a=1", "a=1"},
+		"of similar names":  {byDefault, "access_tokens=x&access_token=" + token + "&Access_token=y", "access_tokens=x&Access_token=y"},
+		"a name of its own": {places, "my+tok=" + token + "&access_token=z", "access_token=z"},
+		"not good":          {byDefault, "access_token=" + bad, "access_token=" + bad},
+		"forwarded":         {forwards, "my%20tok=" + token, "my%20tok=" + token},
+		"none":              {byDefault, "a=1", "a=1"},
+	} {
+		tokens := open(t, test.p).Of(t.Context(), nil, test.query)
+		_, _ = tokens.Claims("idp") // good or not, as the row says
+		if got := tokens.Query(); got != test.want {
+			t.Errorf("%s: %q is left, want %q", name, got, test.want)
+		}
+		untouched := open(t, test.p).Of(t.Context(), nil, test.query)
+		if got := untouched.Query(); got != test.query {
+			t.Errorf("%s: nobody has asked for a token, and %q is left", name, got)
+		}
+	}
+	header := http.Header{"Cookie": {"a=b; ck=" + token}}
+	tokens := open(t, places).Of(t.Context(), header, "")
+	if _, err := tokens.Claims("idp"); err != nil {
+		t.Fatal(err)
+	}
+	if tokens.Change(header, http.CanonicalHeaderKey); header.Get("Cookie") != "a=b; ck="+token {
+		t.Errorf("the cookies are %q", header)
+	}
+}
+
 func TestDecodeAndValidate(t *testing.T) {
 	list, err := Decode([]byte(`[{"Kind":"jwt-provider","Name":"a","Hash":18446744073709551615,"CreateIndex":1,"ModifyIndex":2,"Meta":{"x":"y"},
 		"CacheConfig":{"Size":1},"Issuer":"i","ClockSkewSeconds":9,"JSONWebKeySet":{"Remote":{"URI":"https://h/k","CacheDuration":600000000000,

@@ -42,6 +42,7 @@ type provider struct {
 		// newer returns nil if there are no others than the known ones.
 		newer(ctx context.Context, known keys) (keys, error)
 	}
+	seen      seen
 	broken    error
 	locations []Location
 	stop      context.CancelFunc // of what fetches its keys; nil if nothing does

@@ -20,7 +20,7 @@ const maxTokens = 4
 type Tokens struct {
 	ctx    context.Context //nolint:containedctx // of the request, whose length is its own
 	header map[string][]string
-	query  string
+	query  string // raw
 	all    *table
 	looked map[string]*answer
 }
@@ -172,6 +172,41 @@ func (t *Tokens) Change(header map[string][]string, spell func(string) string) {
 			header[spell(f.HeaderName)] = []string{f.spell(a.payload)}
 		}
 	}
+}
+
+// Query is the raw query that the handler sees: without the tokens that were found
+// good, unless the provider forwards tokens in headers. What is left stays as it
+// came, byte by byte.
+//
+// Sidecars do the same, from Envoy 1.31 on; and like them it leaves cookies alone.
+func (t *Tokens) Query() string {
+	rest := t.query
+	for name, a := range t.looked {
+		p := t.all.by[name]
+		if a.err != nil || slices.ContainsFunc(p.locations, func(l Location) bool { return l.Header != nil && l.Header.Forward }) {
+			continue
+		}
+		for _, l := range p.locations {
+			if l.QueryParam != nil {
+				rest = without(rest, l.QueryParam.Name)
+			}
+		}
+	}
+	return rest
+}
+
+// without takes a parameter out of a raw query, however its name is escaped.
+func without(query, name string) string {
+	if query == "" {
+		return ""
+	}
+	pairs := strings.Split(query, "&")
+	rest := slices.DeleteFunc(pairs, func(pair string) bool {
+		key, _, _ := strings.Cut(pair, "=")
+		key, err := url.QueryUnescape(key)
+		return err == nil && key == name
+	})
+	return strings.Join(rest, "&")
 }
 
 // Guarded says whether Change has anything to do: then even a request whose

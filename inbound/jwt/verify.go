@@ -53,7 +53,7 @@ func (p *provider) verify(ctx context.Context, token string, now time.Time) (*ve
 	}
 	v := &verified{}
 	var registered jwt.Claims
-	if err := p.signed(ctx, parsed, &registered, &v.claims); err != nil {
+	if err := p.signed(ctx, token, parsed, &registered, &v.claims); err != nil {
 		return nil, err
 	}
 	if registered.Issuer != p.Issuer {
@@ -74,13 +74,17 @@ func (p *provider) verify(ctx context.Context, token string, now time.Time) (*ve
 }
 
 // signed finds the key, which may be too new to be known.
-func (p *provider) signed(ctx context.Context, token *jwt.JSONWebToken, into ...any) error {
+func (p *provider) signed(ctx context.Context, text string, token *jwt.JSONWebToken, into ...any) error {
 	head := token.Headers[0]
 	known, err := p.keys.current(ctx)
+	if err == nil && p.seen.has(known, text) && token.UnsafeClaimsWithoutVerification(into...) == nil {
+		return nil // it was verified with these keys
+	}
 	for err == nil {
 		fit := known.named(head.KeyID, head.Algorithm)
 		for _, k := range fit {
 			if token.Claims(k.Key, into...) == nil {
+				p.seen.add(known, text)
 				return nil
 			}
 		}

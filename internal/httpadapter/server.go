@@ -57,20 +57,25 @@ func (v *visit) describe(r *http.Request) {
 }
 
 // arranged is the request as its handler sees it: with the path that the
-// authorizer has seen, and the header that the path in leaves.
+// authorizer has seen, and the query and the header that the path in leaves.
 func (v *visit) arranged(ctx context.Context, r *http.Request) *http.Request {
 	r = r.WithContext(ctx)
 	if v.arrival.Rewritten() {
 		r.Header = v.arrival.Header
 	}
-	if path := v.arrival.Path; path != r.URL.EscapedPath() {
-		u := *r.URL
+	path, query := v.arrival.Path, v.arrival.Query
+	if path == r.URL.EscapedPath() && query == r.URL.RawQuery {
+		return r
+	}
+	u := *r.URL
+	if path != r.URL.EscapedPath() {
 		u.Path, u.RawPath = path, path
 		if plain, err := url.PathUnescape(path); err == nil {
 			u.Path = plain
 		}
-		r.URL = &u
 	}
+	u.RawQuery = query
+	r.URL, r.RequestURI = &u, u.RequestURI() // both: what was taken out is nowhere, and what is read is one
 	return r
 }
 
