@@ -38,6 +38,7 @@ func (m *Mesh) oneNameServed(s Serving) error {
 }
 
 func (m *Mesh) otherName(field, name string) error {
-	return &OptionError{Field: field, Problem: fmt.Sprintf("makes it %q to callers, who refuse the identity %q that Consul gives this program: "+
-		"use one port and name, or serve it by another mesh with Options.Service %q", name, m.o.Service, name)}
+	const format = "makes it %q to callers, who refuse the identity %q that Consul gives this program: " +
+		"use one port and name, or serve it by another mesh with Options.Service %q"
+	return &OptionError{Field: field, Problem: fmt.Sprintf(format, name, m.o.Service, name)}
 }
