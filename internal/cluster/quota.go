@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/limit"
 	"github.com/innermesh/innermesh/policy"
 )
@@ -33,10 +34,11 @@ type Quota struct {
 // Enter takes a place for one connection, and waits for it if there is none;
 // whoever has a connection that carries nothing is asked to close it. waits is
 // called if that does not help; it may be nil. Leave must follow once the
-// connection is closed. The error is a [*limit.FullError] or says that ctx has
-// ended.
+// connection is closed. The error is a [*limit.FullError], with the cause of ctx
+// if that has ended.
 func (c *Quota) Enter(ctx context.Context, waits func()) error {
 	c.mu.Lock()
+	name := c.name + " connections"
 	most, bounded := c.most.Bound()
 	switch {
 	case !bounded, c.queue.Len() == 0 && c.open < most:
@@ -45,8 +47,9 @@ func (c *Quota) Enter(ctx context.Context, waits func()) error {
 		return nil
 	case most == 0:
 		c.mu.Unlock()
-		return &limit.FullError{Name: c.name}
+		return &limit.FullError{Name: name}
 	}
+	began := mono.Now()
 	in := c.queue.PushBack(make(chan struct{}))
 	c.wanted.Store(true)
 	lenders := slices.Collect(maps.Keys(c.lenders))
@@ -73,7 +76,7 @@ func (c *Quota) Enter(ctx context.Context, waits func()) error {
 	if !c.withdraw(in) { // let in at the same moment
 		c.Leave()
 	}
-	return fmt.Errorf("wait for one of %d connections to %s: %w", most, c.name, context.Cause(ctx))
+	return fmt.Errorf("%w (%w)", &limit.FullError{Name: name, Limit: most, Waited: mono.Now() - began}, context.Cause(ctx))
 }
 
 // Leave gives the place of a connection back.
@@ -95,6 +98,14 @@ func (c *Quota) Open() int {
 // Wanted says whether somebody waits for a place. Whoever has a connection that
 // carries nothing should then close it.
 func (c *Quota) Wanted() bool { return c.wanted.Load() }
+
+// Full says that there may be no more connections.
+func (c *Quota) Full() *limit.FullError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	most, _ := c.most.Bound()
+	return &limit.FullError{Name: c.name + " connections", Limit: most}
+}
 
 // Lend has reclaim called when a place is wanted: it closes a connection that
 // carries nothing, if there is one, and says whether there was. It is called
@@ -118,10 +129,11 @@ func (c *Quota) Lend(reclaim func() bool) (stop func()) {
 func (c *Quota) Queue() error {
 	c.mu.Lock()
 	most, bounded := c.pending.Bound()
+	name := c.name + " connections"
 	c.mu.Unlock()
 	if n := c.waiting.Add(1); bounded && n > int64(most) {
 		c.waiting.Add(-1)
-		return &limit.FullError{Name: c.name + " connections", Limit: most}
+		return &limit.FullError{Name: name, Limit: most}
 	}
 	return nil
 }
@@ -129,7 +141,7 @@ func (c *Quota) Queue() error {
 // Dequeue counts a call out.
 func (c *Quota) Dequeue() { c.waiting.Add(-1) }
 
-// bound puts limits in force. Quota that there are too many of are not
+// bound puts limits in force. Connections that there are too many of are not
 // closed.
 func (c *Quota) bound(name string, l policy.Limits) {
 	c.mu.Lock()

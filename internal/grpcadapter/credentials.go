@@ -22,18 +22,19 @@ type transportCredentials struct {
 // ClientHandshake implements [credentials.TransportCredentials]. The service
 // travels in the address; the authority is only a name.
 func (c *transportCredentials) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	to := clusterOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes)
-	if to == nil {
+	l := lineOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes)
+	if l == nil {
 		return nil, nil, errors.New("innermesh: connection to an address that is not the mesh's")
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
 	defer cancel()
-	config, err := c.config(ctx, &to.Target)
+	target := &l.member.Cluster.Target
+	config, err := c.config(ctx, target)
 	if err != nil {
 		return nil, nil, err
 	}
 	config = config.Clone()
-	config.ServerName, config.NextProtos = cmp.Or(to.Target.SNI, to.Target.Service), []string{"h2"}
+	config.ServerName, config.NextProtos = cmp.Or(target.SNI, target.Service), []string{"h2"}
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, err

@@ -66,17 +66,19 @@ const minConnect = time.Minute
 // of a client connection.
 var pings = keepalive.ClientParameters{Time: 330 * time.Second, Timeout: 20 * time.Second}
 
-// dial connects to an instance within the connect timeout of its service.
+// dial connects to an instance within the connect timeout of its service, which
+// begins anew once limits.connections lets it. Calls do not wait for that.
 func dial(ctx context.Context, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
-	defer cancel()
-	c := clusterOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes)
-	if c == nil {
+	l := lineOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes)
+	if l == nil {
 		return dialer.DialContext(ctx, "tcp", addr)
 	}
-	if err := c.Quota().Enter(ctx, nil); err != nil {
+	c := l.member.Cluster
+	if err := l.enter(ctx); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
+	defer cancel()
 	made, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		c.Quota().Leave()
@@ -104,8 +106,8 @@ func (c *counted) Close() error {
 // connectTimeout reads the timeout of the service that a connection is made
 // for, which travels in the address.
 func connectTimeout(ctx context.Context) time.Duration {
-	if c := clusterOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes); c != nil {
-		return time.Duration(c.View().Policy.Timeout.Connect)
+	if l := lineOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes); l != nil {
+		return time.Duration(l.member.Cluster.View().Policy.Timeout.Connect)
 	}
 	return minConnect
 }

@@ -1,6 +1,7 @@
 package grpcadapter
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -9,14 +10,17 @@ import (
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/innermesh/innermesh/internal/cluster"
+	"github.com/innermesh/innermesh/limit"
 )
 
 // line is the connection to one member. gRPC makes it again when it is lost; when
 // it has become too old another line takes its place.
 type line struct {
+	board  *switchboard
 	member *cluster.Member
 	conn   balancer.SubConn
 	state  atomic.Pointer[lineState]
+	full   atomic.Pointer[limit.FullError] // why it is not being made yet, nil if it is
 
 	// The switchboard's lock guards what follows.
 	instead *line // whose place it takes when it is ready
@@ -31,6 +35,21 @@ type line struct {
 type lineState struct {
 	is  connectivity.State
 	err error
+}
+
+// enter takes a place among the connections to all instances, and waits for it as
+// long as a connection may take. Calls go elsewhere meanwhile: those who have
+// places keep them.
+func (l *line) enter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
+	defer cancel()
+	quota := l.member.Cluster.Quota()
+	err := quota.Enter(ctx, func() {
+		l.full.Store(quota.Full())
+		l.board.publish()
+	})
+	l.full.Store(nil)
+	return err
 }
 
 // ready puts a line that was made instead of another in its place, and sees to it

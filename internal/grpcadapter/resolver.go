@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/resolver"
 
-	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/upstream"
 )
 
@@ -60,10 +59,10 @@ func (r *meshResolver) ResolveNow(resolver.ResolveNowOptions) {}
 func (r *meshResolver) Close() { r.stop() }
 
 // The keys of what travels through gRPC: the upstream to the switchboard, the
-// cluster of an address to those who connect to it.
+// line of an address to those who connect to it.
 type (
 	upstreamKey struct{}
-	clusterKey  struct{}
+	lineKey     struct{}
 )
 
 func upstreamOf(a *attributes.Attributes) *upstream.Upstream {
@@ -71,7 +70,7 @@ func upstreamOf(a *attributes.Attributes) *upstream.Upstream {
 	return u
 }
 
-func clusterOf(a *attributes.Attributes) *cluster.Cluster {
-	c, _ := a.Value(clusterKey{}).(*cluster.Cluster)
-	return c
+func lineOf(a *attributes.Attributes) *line {
+	l, _ := a.Value(lineKey{}).(*line)
+	return l
 }

@@ -73,10 +73,10 @@ func (b *switchboard) UpdateClientConnState(s balancer.ClientConnState) error {
 
 // open makes a line, which takes the place of another once it is ready.
 func (b *switchboard) open(m *cluster.Member, instead *line) *line {
-	l := &line{member: m, instead: instead}
+	l := &line{board: b, member: m, instead: instead}
 	l.state.Store(&lineState{is: connectivity.Idle})
 	conn, err := b.cc.NewSubConn( //nolint:staticcheck // what is deprecated is more than one address
-		[]resolver.Address{{Addr: m.Address, Attributes: attributes.New(clusterKey{}, m.Cluster)}},
+		[]resolver.Address{{Addr: m.Address, Attributes: attributes.New(lineKey{}, l)}},
 		balancer.NewSubConnOptions{StateListener: func(s balancer.SubConnState) { b.changed(l, s) }})
 	if err != nil {
 		return nil // the client connection is closing
@@ -150,7 +150,8 @@ var errNoAttempt = status.Error(codes.Internal,
 	"innermesh: call without the mesh's interceptors: dial with all of Mesh.DialOptions")
 
 // Pick finds the connection of the member that the attempt goes to. It waits
-// while that is being made, and ends the attempt at once when it can not be.
+// while that is being made, and ends the attempt at once when it can not be, or
+// may not yet.
 func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	t, ok := info.Ctx.Value(tryKey{}).(*try)
 	if !ok {
@@ -171,6 +172,9 @@ func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	case connectivity.TransientFailure, connectivity.Shutdown:
 		return balancer.PickResult{}, &connectError{m.Address, s.err}
 	default:
+		if full := l.full.Load(); full != nil {
+			return balancer.PickResult{}, &connectError{m.Address, full}
+		}
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
 }

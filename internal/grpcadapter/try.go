@@ -1,6 +1,7 @@
 package grpcadapter
 
 import (
+	"errors"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/outbound"
+	"github.com/innermesh/innermesh/limit"
 )
 
 // try is an attempt as it travels through gRPC: a context in which the
@@ -73,6 +75,9 @@ func (t *try) judge(err error) (out call.Outcome, answered bool) {
 	case t.received.Load():
 		t.pushed(&out)
 		return out, true
+	case errors.Is(err, limit.ErrFull): // limits.connections: no fault of the instance, and another may have a connection
+		out.Reason, out.Sent, out.Err = call.Refused, call.NotSent, err
+		return out, false
 	case code == codes.Unavailable && t.sent.Load():
 		out.Reason, out.Sent, out.Err = call.Reset, call.SentUnknown, err
 		return out, false
