@@ -79,8 +79,8 @@ type catalogNode struct {
 		Address string `json:"Address"`
 	} `json:"Node"`
 	Services []struct {
-		ID string `json:"ID"`
 		known
+		ID string `json:"ID"`
 	} `json:"Services"`
 }
 

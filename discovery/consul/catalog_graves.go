@@ -40,7 +40,8 @@ func (k *catalogKeeper) bury(ctx context.Context) {
 	for _, c := range k.graves.due(dead, k.node, time.Now()) {
 		switch err := k.removeDead(ctx, c); {
 		case err == nil:
-			k.log.Info("removed from Consul's catalog: it has given no sign of life", "service", k.service, "instance", c.ServiceID, "for", c.Definition.Forget)
+			k.log.Info("removed from Consul's catalog: it has given no sign of life",
+				"service", k.service, "instance", c.ServiceID, "for", c.Definition.Forget)
 		case errors.Is(err, consul.ErrPermission) && !k.graves.refused:
 			k.graves.refused = true
 			k.log.Warn("what has died is not removed from Consul's catalog: this needs node:write on its node",

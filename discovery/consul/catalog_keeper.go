@@ -27,6 +27,7 @@ type catalogKeeper struct {
 	// Who has the turn may touch these.
 	session string // the ID; empty: there is none
 	name    string // of the session
+	written bool   // the catalog has the instance, if perhaps without a session
 }
 
 // ours has what a registrar writes go where the servers are that it asks.
@@ -197,6 +198,7 @@ func (k *catalogKeeper) put(ctx context.Context) error {
 	if err := k.client.Put(ctx, "/v1/catalog/register", ours, entry); err != nil {
 		return fmt.Errorf("register %q in Consul's catalog: %w", k.id, err)
 	}
+	k.written = true
 	if err := k.begin(ctx); err != nil {
 		return fmt.Errorf("register %q in Consul's catalog: %w", k.id, err)
 	}

@@ -58,7 +58,7 @@ func (r *CatalogRegistrar) Register(ctx context.Context, reg discovery.Registrat
 	}
 	k := newCatalogKeeper(r, body, reg)
 	if err := first(ctx, r.log, reg, k.put); err != nil {
-		if ctx.Err() != nil { // perhaps it had just been taken
+		if k.written || ctx.Err() != nil { // in the last case it has perhaps just been taken
 			k.withdraw(ctx)
 		}
 		return nil, err

@@ -341,7 +341,7 @@ func TestCatalogLeaderChanges(t *testing.T) {
 	dead.stop()
 	leader.Kill()
 	start := time.Now()
-	if leader, err = cluster.Leader(t.Context()); err != nil {
+	if _, err = cluster.Leader(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	elected := time.Since(start)
@@ -397,6 +397,10 @@ func TestCatalogRights(t *testing.T) {
 		_, err := NewCatalogRegistrar(client, slog.New(slog.DiscardHandler)).Register(t.Context(), registrationOf("web"))
 		if !errors.Is(err, ErrPermission) {
 			t.Errorf("%s: %v", name, err)
+		}
+		nodes, _, err := theirs(t, agent).Catalog().Service("web", "", nil)
+		if err != nil || len(nodes) != 0 {
+			t.Errorf("%s: left behind %v, %v", name, nodes, err)
 		}
 	}
 	client := newClient(t, consul.Options{Address: agent.HTTPAddr, Token: token("enough", enough)})
