@@ -115,6 +115,10 @@ bench: ## Time and allocations of a call, beside the same call without the mesh
 sim: ## What balancing, limits, budgets and hedges promise, in SEEDS simulated worlds each (default 100)
 	go test -count=1 -run '^TestClaims$$' -v ./internal/sim -seeds $(or $(SEEDS),100) | grep -v '^ *[=-]'
 
+.PHONY: trouble
+trouble: engines ## One of ten instances in trouble, on real sockets: the mesh beside its rivals, SPAN each (default 10s)
+	@go -C internal/bench test -run '^TestTrouble$$' -count=1 -timeout 60m . -trouble $(or $(SPAN),10s) -of "$(OF)"
+
 # Both sides run here and now: numbers from another machine or day mean nothing.
 .PHONY: bench-diff
 bench-diff: COUNT = 6
