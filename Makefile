@@ -77,7 +77,7 @@ test: ## Everything: tidy, vet, lint, all tests on a real Consul, Redis, NATS an
 	go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
 
 .PHONY: drills
-drills: consul ## What the house promises under load on real processes, in its long form: a table of drill, promise and figure
+drills: engines consul ## What the house promises under load on real processes, in its long form: a table of drill, promise and figure
 	@# In its folder and without a pattern, so that go test lets it print its table.
 	INNERMESH_REQUIRE_CONSUL=1 INNERMESH_DRILLS=long go -C internal/drill test -race -count=1 -timeout 30m
 

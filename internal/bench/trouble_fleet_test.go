@@ -70,8 +70,10 @@ type fleet struct {
 func newFleet(t *testing.T, protocol string, in trouble) *fleet {
 	t.Helper()
 	f := &fleet{trouble: in, epoch: time.Now()}
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // the kernel's filters are for TCP alone
 	for i := range instances {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := plain.Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +86,7 @@ func newFleet(t *testing.T, protocol string, in trouble) *fleet {
 		var stop func()
 		if protocol == "gRPC" {
 			s := grpc.NewServer()
-			healthpb.RegisterHealthServer(s, &checked{f: f, i: i})
+			healthpb.RegisterHealthServer(s, &answered{f: f, i: i})
 			go func() { defer close(served); _ = s.Serve(r) }()
 			stop = s.Stop
 		} else {
@@ -98,10 +100,13 @@ func newFleet(t *testing.T, protocol string, in trouble) *fleet {
 }
 
 // begin has the first instance get into trouble.
-func (f *fleet) begin() {
+func (f *fleet) begin(t *testing.T) {
+	t.Helper()
 	f.began.Store(int64(time.Since(f.epoch)))
 	if f.trouble.cut {
-		f.bad.cut()
+		if err := f.bad.cut(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -122,7 +127,7 @@ func (f *fleet) answer(ctx context.Context, i int) (failed bool) {
 	return work(ctx, 1)
 }
 
-// handler is an instance over HTTP. Checks are answered as requests are, and not
+// handler is an instance over HTTP. Checks are served as requests are, and not
 // counted.
 func (f *fleet) handler(i int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -135,14 +140,14 @@ func (f *fleet) handler(i int) http.Handler {
 	})
 }
 
-// checked is an instance over gRPC.
-type checked struct {
+// answered is an instance over gRPC.
+type answered struct {
 	healthpb.UnimplementedHealthServer
 	f *fleet
 	i int
 }
 
-func (c *checked) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+func (c *answered) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	if r.GetService() == "web" { // who else asks is no caller
 		c.f.counts[c.i].Add(1)
 	}
@@ -173,13 +178,13 @@ func (r *registrar) Accept() (net.Conn, error) {
 
 // cut ends all connections, and has the kernel drop every packet that asks for a
 // new one: who connects hears nothing.
-func (r *registrar) cut() {
+func (r *registrar) cut() error {
 	raw, err := r.SyscallConn()
-	if err == nil {
-		err = errors.Join(raw.Control(func(fd uintptr) { err = dropAll(int(fd)) }), err)
-	}
 	if err != nil {
-		panic(err) // a test would show nothing
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = dropAll(int(fd)) }); e != nil || err != nil {
+		return errors.Join(e, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,6 +192,7 @@ func (r *registrar) cut() {
 		_ = c.SetLinger(0)
 		_ = c.Close()
 	}
+	return nil
 }
 
 // dropAll gives a socket a filter that lets no packet in.

@@ -38,27 +38,27 @@ const (
 func grpcRivals() []rival {
 	return []rival{
 		{"oracle", "gRPC", func(t *testing.T, f *fleet) func(context.Context) error {
-			return overGRPC(dial(t, inTurn, f.addrs[1:]...))
+			return askGRPC(dial(t, inTurn, f.addrs[1:]...))
 		}},
 		{"innermesh", "gRPC", func(t *testing.T, f *fleet) func(context.Context) error {
-			return overGRPC(meshed(t, f, policy.Service{}))
+			return askGRPC(meshGRPC(t, f, policy.Service{}))
 		}},
 		{"innermesh, hedged", "gRPC", func(t *testing.T, f *fleet) func(context.Context) error {
-			return overGRPC(meshed(t, f, careful))
+			return askGRPC(meshGRPC(t, f, careful))
 		}},
 		{"grpc-go, round robin", "gRPC", func(t *testing.T, f *fleet) func(context.Context) error {
-			return overGRPC(dial(t, inTurn, f.addrs...))
+			return askGRPC(dial(t, inTurn, f.addrs...))
 		}},
 		{"grpc-go, equipped", "gRPC", func(t *testing.T, f *fleet) func(context.Context) error {
-			return overGRPC(dial(t, equipped, f.addrs...))
+			return askGRPC(dial(t, equipped, f.addrs...))
 		}},
 		{"haproxy, checks+retries", "gRPC", func(t *testing.T, f *fleet) func(context.Context) error {
-			return overGRPC(dial(t, inTurn, proxy(t, f, "gRPC")))
+			return askGRPC(dial(t, inTurn, proxy(t, f, "gRPC")))
 		}},
 	}
 }
 
-func overGRPC(c grpc.ClientConnInterface) func(context.Context) error {
+func askGRPC(c grpc.ClientConnInterface) func(context.Context) error {
 	client := healthpb.NewHealthClient(c)
 	return func(ctx context.Context) error {
 		_, err := client.Check(call.With(ctx, call.Options{Idempotent: true}), &healthpb.HealthCheckRequest{Service: "web"})
@@ -66,9 +66,9 @@ func overGRPC(c grpc.ClientConnInterface) func(context.Context) error {
 	}
 }
 
-func meshed(t *testing.T, f *fleet, p policy.Service) grpc.ClientConnInterface {
+func meshGRPC(t *testing.T, f *fleet, p policy.Service) grpc.ClientConnInterface {
 	t.Helper()
-	c, err := meshOf(t, f, p).GRPCClient("web")
+	c, err := meshFor(t, f, p).GRPCClient("web")
 	if err != nil {
 		t.Fatal(err)
 	}

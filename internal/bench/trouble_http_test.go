@@ -37,36 +37,36 @@ func rivals() [][]rival {
 	return [][]rival{
 		{
 			{"oracle", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(random{transport(t), f.addrs[1:]})
+				return askHTTP(random{transport(t), f.addrs[1:]})
 			}},
 			{"innermesh", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(meshOf(t, f, policy.Service{}).Transport(nil))
+				return askHTTP(meshFor(t, f, policy.Service{}).Transport(nil))
 			}},
 			{"innermesh, hedged", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(meshOf(t, f, careful).Transport(nil))
+				return askHTTP(meshFor(t, f, careful).Transport(nil))
 			}},
 			{"net/http, random", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(random{transport(t), f.addrs})
+				return askHTTP(random{transport(t), f.addrs})
 			}},
 			{"httplb, checks", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(balanced(t, f))
+				return askHTTP(balanced(t, f))
 			}},
 			{"failsafe, retry+hedge", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(failsafe(random{transport(t), f.addrs}))
+				return askHTTP(failsafe(random{transport(t), f.addrs}))
 			}},
 			{"httplb+failsafe", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(failsafe(balanced(t, f)))
+				return askHTTP(failsafe(balanced(t, f)))
 			}},
 			{"haproxy, checks+retries", "HTTP", func(t *testing.T, f *fleet) func(context.Context) error {
-				return overHTTP(random{transport(t), []string{proxy(t, f, "HTTP")}})
+				return askHTTP(random{transport(t), []string{proxy(t, f, "HTTP")}})
 			}},
 		},
 		grpcRivals(),
 	}
 }
 
-// overHTTP makes one call and reads its answer.
-func overHTTP(through http.RoundTripper) func(context.Context) error {
+// askHTTP makes one call and reads its answer.
+func askHTTP(through http.RoundTripper) func(context.Context) error {
 	c := &http.Client{Transport: through}
 	return func(ctx context.Context) error {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://web/", http.NoBody)
@@ -86,11 +86,10 @@ func overHTTP(through http.RoundTripper) func(context.Context) error {
 	}
 }
 
-// transport is net/http's, with as many idle connections as it needs.
+// transport is net/http's own, with as many idle connections as it needs.
 func transport(t *testing.T) *http.Transport {
 	t.Helper()
-	tr := http.DefaultTransport.(*http.Transport).Clone()
-	tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 0, 1024
+	tr := &http.Transport{MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second}
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
 }
@@ -108,7 +107,7 @@ func (x random) RoundTrip(r *http.Request) (*http.Response, error) {
 	return x.next.RoundTrip(r)
 }
 
-func meshOf(t *testing.T, f *fleet, p policy.Service) *mesh.Mesh {
+func meshFor(t *testing.T, f *fleet, p policy.Service) *mesh.Mesh {
 	t.Helper()
 	m, err := mesh.New(t.Context(), mesh.Options{
 		Service: "caller", Logger: slog.New(slog.DiscardHandler), Discovery: discovery.Static{"web": f.addrs}, Defaults: p,
@@ -130,7 +129,8 @@ func balanced(t *testing.T, f *fleet) http.RoundTripper {
 			PollingInterval: 500 * time.Millisecond, Timeout: 250 * time.Millisecond,
 		}, health.NewSimpleProber("/check"))),
 	)
-	t.Cleanup(func() { _ = c.Close() })
+	// It ends only with the last answer, and who retries above it leaves some unread.
+	t.Cleanup(func() { go func() { _ = c.Close() }() })
 	return c.Transport
 }
 

@@ -15,7 +15,7 @@ const (
 	deadline = time.Second
 	// settling is how long all instances are well before one of them is not:
 	// connections are made, and who learns has learned.
-	settling = 2 * time.Second
+	settling = time.Second
 )
 
 // rival is a way of making calls.
@@ -32,7 +32,7 @@ func meet(t *testing.T, r rival, in trouble) result {
 	f := newFleet(t, r.protocol, in)
 	call := r.open(t, f)
 	load(t, call, settling)
-	f.begin()
+	f.begin(t)
 	asked, strayed := f.asked()
 	res := load(t, call, *troubleSpan)
 	a, s := f.asked()

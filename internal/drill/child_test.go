@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -44,6 +45,12 @@ func beginOf(t *testing.T, s *stage, service, id string) *child {
 // test at the latest.
 func launch(t *testing.T, id string, env ...string) *child {
 	t.Helper()
+	return launchIn(t, id, nil, env...)
+}
+
+// launchIn is launch with what the system is to do for that process.
+func launchIn(t *testing.T, id string, attr *syscall.SysProcAttr, env ...string) *child {
+	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +62,7 @@ func launch(t *testing.T, id string, env ...string) *child {
 		}
 	}
 	c.cmd.Env = append(c.cmd.Env, env...)
+	c.cmd.SysProcAttr = attr
 	log, err := os.OpenFile(filepath.Join(t.ArtifactDir(), id+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,12 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(clientEnv); dir != "" {
 		exit(client(agent, service, dir, os.Getenv(startEnv)))
 	}
+	if nft := os.Getenv(holeEnv); nft != "" {
+		exit(hole(nft))
+	}
+	if at := os.Getenv(holeAtEnv); at != "" {
+		exit(lonely(at))
+	}
 	goleak.VerifyTestMain(run{m})
 }
 
