@@ -65,7 +65,10 @@ type Registration struct {
 	CheckHTTP, CheckGRPC string
 	CheckInterval        time.Duration
 	// NotReady leaves it to the program to say that it has started, by
-	// Health().Ready(). Default: false, who registers has started.
+	// Health().Ready(). Until then it is registered as critical: everybody sees it
+	// start, and nobody calls it. Where it starts for longer than DeregisterAfter
+	// Consul's agent removes it, as any that is critical for so long, and it is put
+	// back. Default: false, who registers has started.
 	NotReady bool
 }
 
