@@ -35,6 +35,34 @@ func TestKilledIsOutOfRotation(t *testing.T) {
 	show(t, "and is deregistered after a minute and what Consul adds", "%v", took.Round(time.Second))
 }
 
+// Without an agent the servers notice who is killed, when its session has expired,
+// and in the long form a sibling is seen to remove it.
+func TestKilledWithoutAgent(t *testing.T) {
+	long(t)
+	s := newStage(t, consultest.Start(t, consultest.Options{}))
+	members := enlistWith(t, s.agent.HTTPAddr, map[string]string{"a": s.service, "b": s.service}, aloneEnv+"=1")
+	known := func(only bool) int {
+		all, _, err := s.consul.Health().Service(s.service, "", only, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	s.await(5*time.Second, "both are passing", func() bool { return known(true) == 2 })
+	members["a"].kill()
+	took := s.await(25*time.Second, "one is out of rotation", func() bool { return known(true) == 1 })
+	show(t, "without an agent, who is killed is out of rotation within the 20 s of a session and a moment", "%v", took.Round(time.Millisecond))
+	if !longForm() {
+		return
+	}
+	// It waits a minute from when its sibling sees it dead, which looks every 30 s.
+	took = s.await(130*time.Second, "it is removed", func() bool { return known(false) == 1 })
+	show(t, "and its sibling removes it after a minute and the pauses between two looks", "%v", took.Round(time.Second))
+	if known(true) != 1 {
+		t.Error("the living one is gone")
+	}
+}
+
 // What a member says of itself is what others make of it, curl here.
 func TestHealthByCurl(t *testing.T) {
 	long(t)

@@ -22,6 +22,7 @@ import (
 const (
 	memberEnv = "INNERMESH_DRILL_MEMBER" // its ID
 	secureEnv = "INNERMESH_DRILL_SECURE" // set: mTLS by Consul's CA
+	aloneEnv  = "INNERMESH_DRILL_ALONE"  // set: registered in the catalog, without an agent
 )
 
 // streamed is how many messages a stream has, and streamedEvery how long it takes
@@ -41,7 +42,8 @@ func member(id, agent, service string) error {
 		os.Exit(3) // nobody is left to be told
 	}()
 	m, err := mesh.New(ctx, mesh.Options{
-		Service: service, Consul: mesh.ConsulOptions{Address: agent}, TLS: mesh.TLSOptions{Consul: os.Getenv(secureEnv) != ""},
+		Service: service, TLS: mesh.TLSOptions{Consul: os.Getenv(secureEnv) != ""},
+		Consul: mesh.ConsulOptions{Address: agent, Agentless: os.Getenv(aloneEnv) != ""},
 	})
 	if err != nil {
 		return err
@@ -144,12 +146,19 @@ func memberLoads(m *mesh.Mesh, service string, pace float64) ([]*load, error) {
 // enlist starts members, each with an ID, and returns when all are registered.
 func enlist(t *testing.T, agent string, secure bool, members map[string]string) map[string]*child {
 	t.Helper()
+	var more []string
+	if secure {
+		more = append(more, secureEnv+"=1")
+	}
+	return enlistWith(t, agent, members, more...)
+}
+
+// enlistWith starts members that are told more by their environment.
+func enlistWith(t *testing.T, agent string, members map[string]string, more ...string) map[string]*child {
+	t.Helper()
 	all := map[string]*child{}
 	for id, service := range members {
-		env := []string{memberEnv + "=" + id, agentEnv + "=" + agent, serviceEnv + "=" + service}
-		if secure {
-			env = append(env, secureEnv+"=1")
-		}
+		env := append([]string{memberEnv + "=" + id, agentEnv + "=" + agent, serviceEnv + "=" + service}, more...)
 		all[id] = launch(t, id, env...)
 	}
 	for id, c := range all {
