@@ -27,6 +27,9 @@ func dial(o Options) (*grpc.ClientConn, error) {
 		if host, _, err := net.SplitHostPort(address.Addr); err == nil {
 			address.ServerName = host
 		}
+		if o.TLS != nil && o.TLS.ServerName != "" {
+			address.ServerName = o.TLS.ServerName // grpc-go would prefer the host
+		}
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{address}})
 		state.Addresses = append(state.Addresses, address)
 	}
