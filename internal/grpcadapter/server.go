@@ -21,10 +21,25 @@ import (
 // ServerOptions take the calls of a server through the path in. The steps are
 // those of a client's, turned round: describe the call, serve it, tell how it was
 // answered.
+//
+// Calls of methods that the server does not have take it, too: gRPC would answer
+// them by itself, and tell whoever asks what there is.
 func ServerOptions(s *inbound.Server) []grpc.ServerOption {
 	g := &server{s}
-	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(g.unary), grpc.ChainStreamInterceptor(g.stream)}
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(g.unary), grpc.ChainStreamInterceptor(g.stream), grpc.UnknownServiceHandler(unknown),
+	}
 }
+
+// unknown answers calls of methods that the server does not have.
+func unknown(_ any, ss grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(ss)
+	return status.Errorf(codes.Unimplemented, "unknown service or method %s", method)
+}
+
+// otherMethod is what metrics and traces call them, after the semantic conventions:
+// callers must not choose names.
+const otherMethod = "_OTHER"
 
 type server struct{ *inbound.Server }
 
@@ -52,6 +67,9 @@ func (g *server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 func (g *server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	a := &inbound.Arrival{Stream: true}
 	describeServed(ss.Context(), a, info.FullMethod)
+	if srv == nil { // nobody serves it
+		a.Method = otherMethod
+	}
 	ctx, refused := g.Enter(ss.Context(), a)
 	_ = ss.SetHeader(metadata.MD{call.RequestIDHeader: {a.Inbound.RequestID}}) // as above
 	if refused != nil {
