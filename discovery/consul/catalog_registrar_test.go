@@ -354,7 +354,7 @@ func TestCatalogLeaderChanges(t *testing.T) {
 		return discovery.Critical
 	}
 	lost := false
-	await(t, told, 60*time.Second, "that one is dead", func(u discovery.Update) bool {
+	await(t, told, 2*time.Minute, "that one is dead", func(u discovery.Update) bool {
 		lost = lost || u.Err == nil && health(u, "web-1") != discovery.Passing
 		return u.Err == nil && health(u, "dead") == discovery.Critical
 	})
@@ -362,7 +362,7 @@ func TestCatalogLeaderChanges(t *testing.T) {
 		t.Errorf("the living one was lost: %v, and registered again %d times", lost, log.count("registered again"))
 	}
 	t.Logf("elected after %v, dead after %v", elected, time.Since(start))
-	if took := time.Since(start); took > elected+25*time.Second {
+	if took := time.Since(start); took > elected+time.Minute { // twice as long as on a machine that has nothing else to do
 		t.Errorf("it took %v", took)
 	}
 }

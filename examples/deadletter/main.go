@@ -79,7 +79,7 @@ func order(ctx context.Context, out io.Writer, m *mesh.Mesh, path string) error 
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Transport: recorder.Transport(m.Transport(nil)), Timeout: 50 * time.Millisecond}
+	client := &http.Client{Transport: recorder.Transport(m.Transport(nil)), Timeout: 5 * time.Second}
 
 	fmt.Fprintln(out, "The warehouse is closed:")
 	for _, what := range []string{"a chair", "a table", "a dragon"} {
