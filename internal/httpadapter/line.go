@@ -173,7 +173,11 @@ func (l *line) idle(c *conn, now time.Duration, dead []*conn) []*conn {
 	if l.leaving || l.quota.Wanted() || len(l.free) > l.conns.maxIdle && l.live > l.terms.min {
 		return l.retire(c, dead)
 	}
-	if at := c.expires(); at != 0 && (l.wakes == 0 || at < l.wakes) {
+	at := c.expires()
+	if c.until != 0 && (at == 0 || c.until < at) {
+		at = c.until
+	}
+	if at != 0 && (l.wakes == 0 || at < l.wakes) {
 		l.wake(at, now)
 	}
 	return dead
