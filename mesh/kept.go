@@ -135,6 +135,7 @@ func (k *keptPolicies) watch(ctx context.Context, service string, tell func(poli
 	return k.policySource.watch(ctx, service, func(u policyUpdate) {
 		if u.unknown {
 			r.give()
+			tell(u)
 			return
 		}
 		u.taken = func() { k.save(key, u) } // and what contradicts others is not kept
@@ -155,7 +156,7 @@ func (k *keptPolicies) load(key string) (u policyUpdate, saved time.Time, ok boo
 	if err := json.Unmarshal(data, &kept); err != nil {
 		return unread(err)
 	}
-	u = policyUpdate{what: kept.What, layers: make(map[slot]policy.Layer), found: true}
+	u = policyUpdate{what: kept.What, layers: make(map[slot]policy.Layer), found: true, kept: true}
 	for _, l := range kept.Layers {
 		s, err := policy.Decode(l.Document, l.Name)
 		if err != nil {

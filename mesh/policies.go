@@ -42,6 +42,8 @@ type policies struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	silence silences
+
 	taking sync.Mutex // one document after the other
 
 	mu       sync.Mutex
@@ -77,6 +79,8 @@ type policyUpdate struct {
 	index uint64
 	// unknown says that the source could not be asked.
 	unknown bool
+	// kept says that it comes from disk, as the source is silent.
+	kept bool
 	// taken is called when the layers are in force. It may be nil.
 	taken func()
 }
@@ -169,9 +173,14 @@ func (p *policies) watch(ctx context.Context, s policySource, service string, fi
 	if p.ctx.Err() != nil {
 		return
 	}
+	heard := p.silence.of(s.name() + "\n" + service)
 	p.wg.Go(func() {
+		defer heard(true) // nobody follows it any more
 		// A watch only ends with its context, which needs no telling.
 		_ = s.watch(ctx, service, func(u policyUpdate) {
+			if !u.kept {
+				heard(!u.unknown)
+			}
 			if u.unknown {
 				return // what is known stays in force
 			}

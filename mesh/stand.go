@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"time"
+
 	"github.com/innermesh/innermesh/breaker"
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/mono"
@@ -10,6 +12,7 @@ import (
 // stand tells what the mesh stands at, each time metrics are collected.
 func (m *Mesh) stand(s telemetry.State) {
 	now := mono.Now()
+	var unheard time.Duration
 	for _, u := range m.directory.All() {
 		s.Inflight(u.Service, u.Inflight())
 		if plan := u.Plan(); plan != nil {
@@ -22,6 +25,8 @@ func (m *Mesh) stand(s telemetry.State) {
 			if c.IsMirror() {
 				continue
 			}
+			unheard = max(unheard, c.Silent(now))
+			s.Connections(c.Telemetry(), c.Quota().Open(), c.Quota().Idle())
 			t := c.Tally(now)
 			tally(s, c.Telemetry(), &t)
 			for _, l := range c.Limits() {
@@ -30,6 +35,10 @@ func (m *Mesh) stand(s telemetry.State) {
 		}
 	}
 	s.ConfigRefused(m.policies.refusedNow())
+	s.ConfigSilence("instances", unheard.Seconds())
+	if len(m.policies.sources) > 0 {
+		s.ConfigSilence("policies", m.policies.silence.longest(now).Seconds())
+	}
 }
 
 func tally(s telemetry.State, of *telemetry.Target, t *cluster.Tally) {

@@ -28,7 +28,13 @@ type Quota struct {
 	pending policy.Limit
 	open    int
 	queue   list.List // of chan struct{}
-	lenders map[*func() bool]struct{}
+	lenders map[*lender]struct{}
+}
+
+// lender has connections that may be closed while they carry nothing.
+type lender struct {
+	reclaim func() bool
+	idle    func() int
 }
 
 // Enter takes a place for one connection, and waits for it if there is none;
@@ -54,8 +60,8 @@ func (c *Quota) Enter(ctx context.Context, waits func()) error {
 	c.wanted.Store(true)
 	lenders := slices.Collect(maps.Keys(c.lenders))
 	c.mu.Unlock()
-	for _, reclaim := range lenders { // under no lock: they have their own
-		if (*reclaim)() {
+	for _, l := range lenders { // under no lock: they have their own
+		if l.reclaim() {
 			break
 		}
 	}
@@ -95,6 +101,17 @@ func (c *Quota) Open() int {
 	return c.open
 }
 
+// Idle returns how many of them are known to carry nothing.
+func (c *Quota) Idle() (n int) {
+	c.mu.Lock()
+	lenders := slices.Collect(maps.Keys(c.lenders))
+	c.mu.Unlock()
+	for _, l := range lenders {
+		n += l.idle()
+	}
+	return n
+}
+
 // Wanted says whether somebody waits for a place. Whoever has a connection that
 // carries nothing should then close it.
 func (c *Quota) Wanted() bool { return c.wanted.Load() }
@@ -108,19 +125,20 @@ func (c *Quota) Full() *limit.FullError {
 }
 
 // Lend has reclaim called when a place is wanted: it closes a connection that
-// carries nothing, if there is one, and says whether there was. It is called
-// under no lock, until stop.
-func (c *Quota) Lend(reclaim func() bool) (stop func()) {
+// carries nothing, if there is one, and says whether there was. idle says how many
+// there are. Both are called under no lock, until stop.
+func (c *Quota) Lend(reclaim func() bool, idle func() int) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lenders == nil {
-		c.lenders = make(map[*func() bool]struct{})
+		c.lenders = make(map[*lender]struct{})
 	}
-	c.lenders[&reclaim] = struct{}{}
+	l := &lender{reclaim, idle}
+	c.lenders[l] = struct{}{}
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.lenders, &reclaim)
+		delete(c.lenders, l)
 	}
 }
 

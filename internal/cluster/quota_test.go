@@ -50,7 +50,7 @@ func TestQuotaIsNeitherOverdrawnNorLeaked(t *testing.T) {
 			for caller := range uint64(12) {
 				r := rand.New(rand.NewPCG(seed, caller))
 				rest := &idlers{quota: q, open: &open}
-				stop := q.Lend(rest.reclaim)
+				stop := q.Lend(rest.reclaim, none)
 				all.Go(func() {
 					defer stop()
 					for range 60 {
@@ -118,7 +118,7 @@ func TestQuotaServesInTurn(t *testing.T) {
 			}
 		}
 		asked := 0
-		defer q.Lend(func() bool { asked++; q.Leave(); return true })()
+		defer q.Lend(func() bool { asked++; q.Leave(); return true }, none)()
 		if err := q.Enter(t.Context(), func() { t.Error("nobody need wait: one was at rest") }); err != nil || asked != 1 {
 			t.Errorf("got %v, asked %d times", err, asked)
 		}
@@ -171,3 +171,6 @@ func TestQuotaPending(t *testing.T) {
 		t.Errorf("after one has gone: %v", err)
 	}
 }
+
+// none is the number of idle connections of who lends none.
+func none() int { return 0 }

@@ -120,7 +120,7 @@ func (c *conns) open(m *cluster.Member, s *cluster.Settings) *line {
 		c.mu.Unlock()
 		return found.(*line)
 	}
-	l.returns = l.quota.Lend(l.reclaim)
+	l.returns = l.quota.Lend(l.reclaim, l.resting)
 	c.members.Store(m, l)
 	c.mu.Unlock()
 	if had {

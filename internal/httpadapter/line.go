@@ -326,6 +326,18 @@ func (l *line) reclaim() bool {
 	return len(dead) > 0
 }
 
+// resting counts the connections that carry nothing.
+func (l *line) resting() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.free {
+		if c.leases == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // closeIdle closes what carries nothing.
 func (l *line) closeIdle() {
 	l.mu.Lock()

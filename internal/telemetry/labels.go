@@ -44,6 +44,7 @@ func Labels() []Label {
 		{attrState, "of instances: `callable` `critical` `ejected` `open` (the breaker is) " +
 			"`unused` (not in this program's part of a large service)" +
 			"; of breakers: `closed` `open` `half-open`; of connections: `active` `idle`"},
+		{attrSubject, "what the source tells of: `instances` or `policies`"},
 		{attrCause, "the ejection's: `failures_in_row` `gateway_failures_in_row` `failure_share` `success_rate` `failed_probe`"},
 		{attrResult, "of policy documents: `applied` `refused`" +
 			"; of copies for a mirror: a reason, or `full` (as many as may be are under way), " +

@@ -95,6 +95,8 @@ func targetMetrics() []Metric {
 			"Calls under way that count for the limit.", nil},
 		{metricLimitQueued, UpDown, "{call}", []attribute.Key{attrSource, attrService, attrDestination, attrSubset, attrLimit},
 			"Calls that stand in line for the limit.", nil},
+		{metricConnections, UpDown, "{connection}", []attribute.Key{attrSource, attrService, attrDestination, attrSubset, attrState},
+			"Connections to instances, by whether they carry something; those that are being made, and all of gRPC's, count as active.", nil},
 		{metricInstances, UpDown, "{instance}", []attribute.Key{attrSource, attrService, attrDestination, attrSubset, attrState},
 			"Instances that discovery knows, by whether they are called, and if not why.", nil},
 		{metricBreaker, Counter, "{change}", []attribute.Key{attrSource, attrService, attrDestination, attrSubset, attrState},
@@ -113,6 +115,8 @@ func configMetrics() []Metric {
 			"Policy documents that were applied or refused; a document for all services has no service.", nil},
 		{metricConfigAge, Gauge, "s", []attribute.Key{attrSource, attrService},
 			"Time since the policy of a service last changed.", nil},
+		{metricConfigSilence, Gauge, "s", []attribute.Key{attrSource, attrSubject},
+			"For how long a source of instances or of policies has not answered, the longest of all; 0 while they do.", nil},
 		{metricConfigRefused, UpDown, "{document}", []attribute.Key{attrSource},
 			"Policy documents that are refused as they are now, so that an older state is in force.", nil},
 	}

@@ -22,6 +22,7 @@ const (
 	metricLimit          = "innermesh.client.limit.max"
 	metricLimitUsed      = "innermesh.client.limit.used"
 	metricLimitQueued    = "innermesh.client.limit.queued"
+	metricConnections    = "innermesh.client.connections"
 	metricInstances      = "innermesh.client.instances"
 	metricMirrored       = "innermesh.client.mirrored"
 	metricInjections     = "innermesh.client.injections"
@@ -30,6 +31,7 @@ const (
 	metricEjections      = "innermesh.ejections"
 	metricConfig         = "innermesh.config.updates"
 	metricConfigAge      = "innermesh.config.age"
+	metricConfigSilence  = "innermesh.config.silence"
 	metricConfigRefused  = "innermesh.config.refused"
 	metricGuarded        = "innermesh.idempotency.requests"
 	metricHTTPServed     = "http.server.request.duration"
@@ -68,6 +70,7 @@ const (
 	attrLimit       = attribute.Key("innermesh.limit")
 	attrBackoff     = attribute.Key("innermesh.backoff")
 	attrCause       = attribute.Key("innermesh.cause")
+	attrSubject     = attribute.Key("innermesh.subject")
 	attrState       = attribute.Key("innermesh.state")
 	attrResult      = attribute.Key("innermesh.result")
 	attrSent        = attribute.Key("innermesh.sent")

@@ -14,7 +14,7 @@ type State struct{ tell teller }
 func (t *Telemetry) ObserveState(each func(s State)) (stop func() error, err error) {
 	return t.observe(func(tell teller) { each(State{tell}) },
 		metricInflight, metricBudget, metricLimit, metricLimitUsed, metricLimitQueued,
-		metricInstances, metricBreakerState, metricConfigAge, metricConfigRefused)
+		metricConnections, metricInstances, metricBreakerState, metricConfigAge, metricConfigRefused, metricConfigSilence)
 }
 
 // Inflight tells how many attempts are under way to a service.
@@ -35,6 +35,12 @@ func (s State) ConfigAge(service string, seconds float64) {
 // ConfigRefused tells how many documents are refused.
 func (s State) ConfigRefused(n int) { s.tell(metricConfigRefused, float64(n)) }
 
+// ConfigSilence tells for how long a source of instances or of policies has not
+// answered.
+func (s State) ConfigSilence(subject string, seconds float64) {
+	s.tell(metricConfigSilence, seconds, attrSubject.String(subject))
+}
+
 // Limit is how a limit stands. Max is negative if there is none, Queued if
 // nobody stands in line for such a limit.
 type Limit struct {
@@ -50,6 +56,13 @@ func (s State) Limit(of *Target, l Limit) {
 	if l.Queued >= 0 {
 		s.tell(metricLimitQueued, float64(l.Queued), labels...)
 	}
+}
+
+// Connections tells how many connections there are to the instances of a target,
+// and how many of them carry nothing.
+func (s State) Connections(of *Target, open, idle int) {
+	s.tell(metricConnections, float64(max(open-idle, 0)), of.with(attrState.String("active"))...)
+	s.tell(metricConnections, float64(idle), of.with(attrState.String("idle"))...)
 }
 
 // Instances tells how many instances of a target are in a state.
