@@ -237,19 +237,7 @@ func TestCatalogStanding(t *testing.T) {
 	heard := make(chan string, 10)
 	r.Reporter, r.Instance.Weight, r.WarningWeight = m, 10, 3
 	r.Maintained = func(reason string) { heard <- reason }
-	hears := func(want string) {
-		t.Helper()
-		timer := time.NewTimer(10 * time.Second)
-		defer timer.Stop()
-		select {
-		case got := <-heard:
-			if got != want {
-				t.Fatalf("heard %q, want %q", got, want)
-			}
-		case <-timer.C:
-			t.Fatalf("not heard: %q", want)
-		}
-	}
+	hears := func(want string) { t.Helper(); hear(t, heard, want) }
 	told := follow(t, New(client, Options{}), r.Service)
 	k, log := registerInCatalog(t, client, r)
 	await(t, told, 5*time.Second, "that it is critical at first", sees(discovery.Critical))

@@ -125,19 +125,7 @@ func TestMaintenance(t *testing.T) {
 	r.TTL = time.Second // a look three times as often
 	heard := make(chan string, 10)
 	r.Maintained = func(reason string) { heard <- reason }
-	hears := func(want string) {
-		t.Helper()
-		timer := time.NewTimer(5 * time.Second)
-		defer timer.Stop()
-		select {
-		case got := <-heard:
-			if got != want {
-				t.Fatalf("heard %q, want %q", got, want)
-			}
-		case <-timer.C:
-			t.Fatalf("not heard: %q", want)
-		}
-	}
+	hears := func(want string) { t.Helper(); hear(t, heard, want) }
 	told := follow(t, New(client, Options{}), r.Service)
 	reg, log := register(t, client, r)
 	await(t, told, 5*time.Second, "passing", passing)
@@ -181,6 +169,21 @@ func TestMaintenance(t *testing.T) {
 	}
 	hears("")
 	await(t, told, 5*time.Second, "back again", passing)
+}
+
+// hear waits for what a program is told of its maintenance.
+func hear(t *testing.T, heard <-chan string, want string) {
+	t.Helper()
+	timer := time.NewTimer(10 * time.Second)
+	defer timer.Stop()
+	select {
+	case got := <-heard:
+		if got != want {
+			t.Fatalf("heard %q, want %q", got, want)
+		}
+	case <-timer.C:
+		t.Fatalf("not heard: %q", want)
+	}
 }
 
 // A machine in maintenance takes its instances with it, and they know.
