@@ -29,6 +29,7 @@ import (
 // to be answered in milliseconds and can be repeated.
 var careful = policy.Service{
 	Timeout: policy.Timeout{Total: policy.Duration(deadline), PerTry: policy.Duration(deadline / 4)},
+	Retry:   policy.Retry{Backoff: policy.Backoff{Base: policy.Off}}, // the budget keeps retries few
 	Hedge:   policy.Hedge{Percentile: 99},
 }
 
