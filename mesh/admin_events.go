@@ -25,6 +25,9 @@ func (m *Mesh) adminEvents() []admin.Event {
 		}
 		all = append(all, a)
 	}
+	if g := m.pathIn.gate; g != nil {
+		all = append(all, g.denied.events()...)
+	}
 	for _, u := range m.directory.All() {
 		some, _ := troubles(u)
 		for i := range some {

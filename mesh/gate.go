@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/inbound"
@@ -31,6 +33,7 @@ type gate struct {
 	audit      *audit.Log // nil: nothing is recorded
 	access     atomic.Pointer[access.Access]
 	decided    sync.Map // decided to *atomic.Uint64
+	denied     denials  // for the live page
 }
 
 // decided is what is counted apart.
@@ -154,6 +157,9 @@ func (g *gate) judge(ctx context.Context, judge *access.Access, a *inbound.Arriv
 		of.result = "dry_run"
 	case !d.Allowed:
 		of.result = "deny"
+	}
+	if !d.Allowed {
+		g.denied.add(denial{time.Now(), cmp.Or(who.String(), "somebody unknown"), a.Method, out.Why, d.DryRun})
 	}
 	g.count(of)
 	g.record(ctx, a, who, of, d, "")

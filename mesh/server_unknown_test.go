@@ -44,6 +44,15 @@ func TestUnknownMethods(t *testing.T) {
 			}
 		}
 	}
+	denied := map[string]bool{}
+	for _, e := range looked[struct{ Events []struct{ Kind, Text string } }](t, server, "events").Events {
+		if e.Kind == "denied" {
+			denied[e.Text[:strings.Index(e.Text, "from")]+e.Text[strings.LastIndex(e.Text, "/")+1:]] = true
+		}
+	}
+	if len(denied) != 3 || !denied["_OTHER shop refused"] || !denied["_OTHER batch refused"] || !denied["/grpc.testing.TestService/UnaryCall batch refused"] {
+		t.Errorf("the page shows as denied: %v", denied)
+	}
 	if log.count("/secret.Service/Method") == 0 {
 		t.Error("a denied call of an unknown method is not recorded")
 	}

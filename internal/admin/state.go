@@ -274,7 +274,8 @@ type Security struct {
 // Event is something that has happened.
 type Event struct {
 	At time.Time `json:"at"`
-	// Kind is "failed", "retried" or, for what was logged, the level.
+	// Kind is "failed", "retried", "denied" for a call that came in, or the level of
+	// what was logged.
 	Kind    string `json:"kind"`
 	Tone    Tone   `json:"tone"`
 	Service string `json:"service,omitzero"`

@@ -1,0 +1,54 @@
+package mesh
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/innermesh/innermesh/internal/admin"
+)
+
+// denialsMost is how many refusals are kept for the live page.
+const denialsMost = 128
+
+// denials are the latest calls that came in and were refused, or would have been.
+// It is bounded, and safe for concurrent use.
+type denials struct {
+	mu   sync.Mutex
+	ring []denial
+	at   int
+}
+
+// denial has nothing of the request but its method, over gRPC.
+type denial struct {
+	at                  time.Time
+	caller, method, why string
+	dry                 bool
+}
+
+func (d *denials) add(one denial) {
+	one.caller, one.method, one.why = clip(one.caller), clip(one.method), clip(one.why)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.ring) < denialsMost {
+		d.ring = append(d.ring, one)
+		return
+	}
+	d.ring[d.at] = one
+	d.at = (d.at + 1) % denialsMost
+}
+
+// events are the refusals as the page shows them, in no order.
+func (d *denials) events() (all []admin.Event) {
+	d.mu.Lock()
+	kept := slices.Clone(d.ring)
+	d.mu.Unlock()
+	for _, k := range kept {
+		e := admin.Event{At: k.at, Kind: "denied", Tone: admin.Warn, Text: k.method + " from " + k.caller + " refused", Detail: k.why}
+		if k.dry {
+			e.Text = k.method + " from " + k.caller + " would be refused: this is a dry run"
+		}
+		all = append(all, e)
+	}
+	return all
+}
