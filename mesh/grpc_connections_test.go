@@ -25,7 +25,7 @@ func TestGRPCConnectionsAreLimited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reached[res.Username] = true
+		reached[res.GetUsername()] = true
 	}
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("100 calls took %v", took)
