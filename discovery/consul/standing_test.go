@@ -58,14 +58,15 @@ func TestReporterIsHeard(t *testing.T) {
 	told := follow(t, New(client, Options{}), r.Service)
 	_, log := register(t, client, r)
 	await(t, told, 5*time.Second, "that it is critical at first", sees(discovery.Critical))
-	for h, weight := range map[discovery.Health]int{discovery.Passing: 10, discovery.Warning: 3, discovery.Critical: 10} {
+	weights := map[discovery.Health]int{discovery.Passing: 10, discovery.Warning: 3, discovery.Critical: 10}
+	for _, h := range []discovery.Health{discovery.Passing, discovery.Warning, discovery.Critical} { // each another than before
 		m.set(h)
-		if u := await(t, told, 2*time.Second, h.String(), sees(h)); u.Snapshot.Instances[0].Weight != weight {
-			t.Errorf("%v with weight %d, want %d", h, u.Snapshot.Instances[0].Weight, weight)
+		if u := await(t, told, 5*time.Second, h.String(), sees(h)); u.Snapshot.Instances[0].Weight != weights[h] {
+			t.Errorf("%v with weight %d, want %d", h, u.Snapshot.Instances[0].Weight, weights[h])
 		}
 	}
 	m.set(discovery.Warning)
-	await(t, told, 2*time.Second, "warning", sees(discovery.Warning))
+	await(t, told, 5*time.Second, "warning", sees(discovery.Warning))
 	if err := theirs(t, agent).Agent().ServiceDeregister(r.Instance.ID); err != nil {
 		t.Fatal(err)
 	}
