@@ -27,6 +27,7 @@ type Member struct {
 	fresh    atomic.Int64 // when slow start began, 0 is none
 	id       atomic.Uint64
 	weight   atomic.Int32
+	lost     atomic.Uint32 // attempts that were given up since the last answer
 }
 
 // What one attempt adds to a member's load.
@@ -96,19 +97,38 @@ func (m *Member) answered(now time.Duration, load uint64) {
 func (m *Member) learn(now, took time.Duration, r call.Reason, after time.Duration) {
 	switch {
 	case r.Failed(), r == call.Throttled:
-		m.estimate.observe(now, max(took, penalty, min(after, maxAfter)))
-	case r == call.Canceled: // a lower bound of what it would have taken
-		m.estimate.raise(now, took)
+		took = max(took, penalty, min(after, maxAfter))
+	case r == call.Canceled:
+		m.estimate.raise(now, m.atLeast(took))
+		return
 	case r == call.OK, r == call.Expired:
-		m.estimate.observe(now, took)
 	default: // refused or rejected: it was not asked
+		return
 	}
+	m.estimate.observe(now, took)
+	if m.lost.Load() != 0 {
+		m.lost.Store(0)
+	}
+}
+
+// atLeast is what an attempt that was given up would have taken, as far as is
+// known: a lower bound, which says little when hedges come early and the instance
+// hangs. It is doubled with each further one that no answer came between, as TCP
+// does with a timer that runs out again (RFC 6298, 5.5).
+func (m *Member) atLeast(took time.Duration) time.Duration {
+	again := min(m.lost.Add(1)-1, maxDoublings)
+	if took >= penalty {
+		return took
+	}
+	return min(took<<again, penalty)
 }
 
 // What a failure is charged, and how long an instance may ask to be left alone.
 const (
 	penalty  = 5 * time.Second
 	maxAfter = 300 * time.Second
+	// maxDoublings is when even a microsecond is beyond a penalty.
+	maxDoublings = 23
 )
 
 // Latency returns how long an answer is expected to take, 0 if nothing is known

@@ -56,6 +56,32 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
+// Attempts that are given up early, as those that lose to a hedge, must not make an
+// instance that never answers look as fast as they were given up.
+func TestGivenUpInARow(t *testing.T) {
+	m := new(balancer.Member)
+	giveUp := func() {
+		m.Start(start)
+		m.Finish(start, 10*time.Millisecond, call.Canceled, 0)
+	}
+	for _, want := range []time.Duration{10, 20, 40, 80} {
+		giveUp()
+		within(t, "given up again", m.Latency(start), want*time.Millisecond, 1e-3)
+	}
+	for range 1000 {
+		giveUp()
+	}
+	within(t, "given up for ever", m.Latency(start), 5*time.Second, 1e-3)
+
+	m = new(balancer.Member)
+	for range 100 { // an answer between says that it is as fast as the others
+		giveUp()
+		m.Start(start)
+		m.Finish(start, 5*time.Millisecond, call.OK, 0)
+	}
+	within(t, "given up now and then", m.Latency(start), 10*time.Millisecond, 1e-3)
+}
+
 // Whatever the samples, the estimate lies between the least and the largest,
 // and sinks while nothing is heard.
 func TestEstimateStaysWithinItsSamples(t *testing.T) {

@@ -89,7 +89,7 @@ func (s *storyteller) tell(span sdktrace.ReadOnlySpan, indent string) {
 	for _, l := range span.Links() {
 		what := "a span elsewhere"
 		if to := s.find(l.SpanContext); to != nil {
-			what = to.Name()
+			what = "attempt 1"
 			if n, ok := value(to.Attributes(), "innermesh.attempt"); ok {
 				what = "attempt " + n
 			}

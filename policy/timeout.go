@@ -13,7 +13,9 @@ type Timeout struct {
 	// PerTry bounds one attempt in the same way, so that time is left for
 	// another; of a gRPC stream, the opening. It must be shorter than total.
 	// "off" gives each attempt all the time that is left.
-	// Default: half of total; off if total is off or attempts is 1. Example: "800ms".
+	// Default: half of total, or of the caller's own time where that is less, the
+	// call can be repeated and answers usually take a quarter of it at most; off if
+	// total is off or attempts is 1. Example: "800ms".
 	PerTry Duration `json:"perTry,omitzero"`
 	// Connect bounds making a connection, the TLS handshake included. It can
 	// not be off. Raise it towards 5s for instances in another region.
@@ -60,6 +62,9 @@ func (s Service) perTry() (d Duration, why string) {
 	case s.Timeout.Total < 2:
 		return Off, "off as timeout.total is too short to be split"
 	default:
-		return s.Timeout.Total / 2, "half of timeout.total"
+		return s.Timeout.Total / 2, halfOfTotal
 	}
 }
+
+// halfOfTotal is where timeout.perTry comes from if nobody has set it.
+const halfOfTotal = "half of timeout.total"

@@ -66,7 +66,7 @@ func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, f
 		return 0, false, ErrNested
 	case out.NoRetry || out.RetryAfter > patience:
 		return 0, false, ErrPushback
-	case c.Attempts >= p.attempts(c) && (!c.WaitForReady || out.Sent != call.NotSent):
+	case p.Last(c) && (!c.WaitForReady || out.Sent != call.NotSent):
 		return 0, false, p.exhausted(c)
 	}
 	if out.Sent != call.NotSent || !fresh {
@@ -113,6 +113,9 @@ func (p *Policy) attempts(c *call.Call) int {
 	}
 	return p.o.Attempts
 }
+
+// Last says whether the attempt under way is the last one that c may have.
+func (p *Policy) Last(c *call.Call) bool { return c.Attempts >= p.attempts(c) }
 
 // exhausted is silent when no retry was wanted in the first place.
 func (p *Policy) exhausted(c *call.Call) error {

@@ -150,7 +150,7 @@ func ask(ctx context.Context, t *testing.T, through http.RoundTripper) {
 	_ = res.Body.Close()
 }
 
-func checked(t *testing.T, o ...grpc.ServerOption) (addr string) {
+func checked(t testing.TB, o ...grpc.ServerOption) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

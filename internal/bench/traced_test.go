@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -41,7 +43,7 @@ func BenchmarkTracedHTTP(b *testing.B) {
 		b.Run(s.name, func(b *testing.B) {
 			plain, traced := join(b, off(), "127.0.0.1:1"), join(b, s.make(), "127.0.0.1:1")
 			theirs := s.make()
-			added(b, 10_000,
+			added(b, 10_000, 1,
 				getter(b, plain.Transport(instant{})), getter(b, traced.Transport(instant{})),
 				getter(b, instant{}), getter(b, otelhttp.NewTransport(instant{}, otelhttp.WithTracerProvider(theirs.TracerProvider),
 					otelhttp.WithMeterProvider(theirs.MeterProvider), otelhttp.WithPropagators(theirs.Propagator))))
@@ -49,7 +51,8 @@ func BenchmarkTracedHTTP(b *testing.B) {
 	}
 }
 
-// BenchmarkTracedGRPC is a unary call over loopback.
+// BenchmarkTracedGRPC is a unary call over loopback, of sixteen callers: with one
+// alone the processors look for work most of the time, which costs as well.
 func BenchmarkTracedGRPC(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,7 +85,45 @@ func BenchmarkTracedGRPC(b *testing.B) {
 			theirs := s.make()
 			handler := otelgrpc.NewClientHandler(otelgrpc.WithTracerProvider(theirs.TracerProvider),
 				otelgrpc.WithMeterProvider(theirs.MeterProvider), otelgrpc.WithPropagators(theirs.Propagator))
-			added(b, 2_000, meshed(b, off()), meshed(b, s.make()), direct(b), direct(b, grpc.WithStatsHandler(handler)))
+			added(b, 8_000, 16, meshed(b, off()), meshed(b, s.make()), direct(b), direct(b, grpc.WithStatsHandler(handler)))
+		})
+	}
+}
+
+// BenchmarkTracedHTTPServer is the other end: a handler that answers at once.
+func BenchmarkTracedHTTPServer(b *testing.B) {
+	answer := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for _, s := range sdks {
+		b.Run(s.name, func(b *testing.B) {
+			plain, traced := join(b, off(), "127.0.0.1:1"), join(b, s.make(), "127.0.0.1:1")
+			theirs := s.make()
+			added(b, 10_000, 1,
+				served(plain.Middleware(answer)), served(traced.Middleware(answer)),
+				served(answer), served(otelhttp.NewHandler(answer, "serve", otelhttp.WithTracerProvider(theirs.TracerProvider),
+					otelhttp.WithMeterProvider(theirs.MeterProvider), otelhttp.WithPropagators(theirs.Propagator))))
+		})
+	}
+}
+
+// BenchmarkTracedGRPCServer is that of a unary call over loopback.
+func BenchmarkTracedGRPCServer(b *testing.B) {
+	asked := func(b *testing.B, o ...grpc.ServerOption) func() {
+		b.Helper()
+		conn, err := grpc.NewClient(checked(b, o...), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = conn.Close() })
+		return checker(b, conn)
+	}
+	for _, s := range sdks {
+		b.Run(s.name, func(b *testing.B) {
+			theirs := s.make()
+			handler := otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(theirs.TracerProvider),
+				otelgrpc.WithMeterProvider(theirs.MeterProvider), otelgrpc.WithPropagators(theirs.Propagator))
+			added(b, 8_000, 16,
+				asked(b, join(b, off(), "127.0.0.1:1").GRPCServerOptions()...), asked(b, join(b, s.make(), "127.0.0.1:1").GRPCServerOptions()...),
+				asked(b), asked(b, grpc.StatsHandler(handler)))
 		})
 	}
 }
@@ -90,13 +131,13 @@ func BenchmarkTracedGRPC(b *testing.B) {
 // added runs four ways of making a call in turns: ours without and with
 // telemetry, theirs without and with. It reports what telemetry adds to each, and
 // ours over theirs.
-func added(b *testing.B, calls int, ways ...func()) {
+func added(b *testing.B, calls, callers int, ways ...func()) {
 	b.Helper()
 	var times, allocs [4][]float64 // processor time, as the machine may be busy
 	for n := 0; b.Loop(); n++ {
 		for i := range ways {
 			i = (i + n) % len(ways) // nobody always follows the same one
-			took, made := turn(calls, ways[i])
+			took, made := turn(calls, callers, ways[i])
 			if n > 0 { // the first turn makes connections and series
 				times[i], allocs[i] = append(times[i], took), append(allocs[i], made)
 			}
@@ -120,14 +161,20 @@ func added(b *testing.B, calls int, ways ...func()) {
 	b.ReportMetric(diff(allocs, 1)/diff(allocs, 3), "×allocs")
 }
 
-func turn(calls int, call func()) (ns, allocs float64) {
+func turn(calls, callers int, call func()) (ns, allocs float64) {
 	var before, after runtime.MemStats
 	runtime.GC() // each pays for its own garbage
 	runtime.ReadMemStats(&before)
 	start := cpuTime()
-	for range calls {
-		call()
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for range calls / callers {
+				call()
+			}
+		})
 	}
+	all.Wait()
 	took := cpuTime() - start
 	runtime.ReadMemStats(&after)
 	return float64(took) / float64(calls), float64(after.Mallocs-before.Mallocs) / float64(calls)
@@ -215,6 +262,11 @@ func getter(b *testing.B, through http.RoundTripper) func() {
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
 	}
+}
+
+func served(h http.Handler) func() {
+	r := httptest.NewRequest(http.MethodGet, "http://web/", http.NoBody)
+	return func() { h.ServeHTTP(httptest.NewRecorder(), r) }
 }
 
 func checker(b *testing.B, conn *grpc.ClientConn) func() {

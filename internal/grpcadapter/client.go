@@ -92,6 +92,7 @@ func describe(ctx context.Context, c *call.Call, service, method string, opts []
 	c.Service, c.Protocol, c.Method = service, call.GRPC, method
 	c.Options = call.OptionsFrom(ctx)
 	c.Replayable = true
+	c.Idempotent = declaredIdempotent(method)
 	for _, o := range opts {
 		if f, ok := o.(grpc.FailFastCallOption); ok {
 			c.WaitForReady = !f.FailFast

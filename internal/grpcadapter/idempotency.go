@@ -14,14 +14,13 @@ import (
 	"github.com/innermesh/innermesh/internal/outbound"
 )
 
-// learnIdempotency finds out whether a call may be repeated. It is asked only
-// when an attempt did not go well: by the caller's own word, the service's
-// policy, a key in the metadata, or the method's declaration.
+// learnIdempotency finds out whether a call may be repeated that neither its
+// caller nor its method's declaration says so of: by the service's policy or a key
+// in the metadata. It is asked only when an attempt did not go well.
 func learnIdempotency(ctx context.Context, f *outbound.Flight) {
 	f.Idempotent = f.Idempotent ||
 		f.Route().Policy.Retry.Idempotent(f.Method) ||
-		keyed(ctx) ||
-		declaredIdempotent(f.Method)
+		keyed(ctx)
 }
 
 // Keyed implements [outbound.Request].

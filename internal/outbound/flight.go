@@ -167,7 +167,7 @@ func (f *Flight) next(kind telemetry.Attempt) (*Attempt, error) {
 	}
 	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, before)
 	f.markCopy(span)
-	a.begin(ctx, now, f.tryUntil(now), span)
+	a.begin(ctx, now, f.tryUntil(now, pick.Member), span)
 	f.attempt = a
 	return a, nil
 }
@@ -194,16 +194,44 @@ func (f *Flight) info(now time.Duration) balancer.Info {
 	return balancer.Info{Now: now, Tried: f.tried, Key: f.key}
 }
 
-// tryUntil is when an attempt that starts now has run out of time.
-func (f *Flight) tryUntil(now time.Duration) time.Duration {
-	switch until := now + f.route.PerTry; {
-	case f.route.PerTry == 0 || f.Options.Timeout != 0 && f.route.PerTry >= f.Options.Timeout:
+// tryUntil is when an attempt on m that starts now has run out of time.
+func (f *Flight) tryUntil(now time.Duration, m *cluster.Member) time.Duration {
+	perTry := f.route.PerTry
+	if f.route.Halves {
+		perTry = f.half(now, m)
+	}
+	switch until := now + perTry; {
+	case perTry == 0 || f.Options.Timeout != 0 && perTry >= f.Options.Timeout:
 		return f.until
 	case f.until == 0:
 		return until
 	default:
 		return min(until, f.until)
 	}
+}
+
+// half is the time of an attempt when nobody has set it. It is half of the
+// policy's total; and half of what is left of the caller's own time if that is
+// nearer, so that an instance which hangs does not use it up. That is only for
+// calls that may be tried again, and only if the instance is expected to have
+// answered in half of that: what is slow by nature is not cut short.
+func (f *Flight) half(now time.Duration, m *cluster.Member) time.Duration {
+	left := f.left(now)
+	if f.Stream || left < 0 || left >= 2*f.route.PerTry || f.Options.Timeout == 0 && f.until != 0 && left >= f.until-now {
+		return f.route.PerTry
+	}
+	f.Idempotent = f.Idempotent || f.route.Policy.Retry.Idempotent(f.Method)
+	if !f.Repeatable(call.SentUnknown) || f.route.Retry.Last(&f.Call) {
+		return f.route.PerTry
+	}
+	expected := m.Load().Latency(now)
+	if expected == 0 { // nobody knows it yet: it should be like the others
+		expected = f.to.Quickest(f.info(now))
+	}
+	if expected == 0 || expected > left/4 {
+		return f.route.PerTry
+	}
+	return left / 2
 }
 
 // classify corrects what an adapter can not know: whose time it was that ran

@@ -173,6 +173,62 @@ func TestWhoseTime(t *testing.T) {
 	}
 }
 
+// An instance that hangs must not use up the time of a caller who has less than
+// the policy's; what is slow by nature, not safe to repeat or set by somebody is
+// not cut short.
+func TestHalfOfTheCallersTime(t *testing.T) {
+	const own = time.Second
+	for name, test := range map[string]struct {
+		usual  time.Duration // what answers have taken
+		policy policy.Service
+		change func(x *exchange)
+		tries  int
+		took   time.Duration
+	}{
+		"half of it":          {10 * time.Millisecond, policy.Service{}, nil, 2, own / 2},
+		"by option":           {10 * time.Millisecond, policy.Service{}, func(x *exchange) { x.Options.Timeout = 400 * time.Millisecond }, 2, 200 * time.Millisecond},
+		"slow by nature":      {300 * time.Millisecond, policy.Service{}, nil, 1, own},
+		"nothing known":       {0, policy.Service{}, nil, 1, own},
+		"not to be repeated":  {10 * time.Millisecond, policy.Service{}, func(x *exchange) { x.Idempotent = false }, 1, own},
+		"the only attempt":    {10 * time.Millisecond, policy.Service{}, func(x *exchange) { x.Options.Attempts = 1 }, 1, own},
+		"set by somebody":     {10 * time.Millisecond, timeout(10*time.Second, 4*time.Second), nil, 1, own},
+		"the policy has less": {10 * time.Millisecond, timeout(500*time.Millisecond, 0), nil, 2, 250 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			within(t, test.policy, func(t *testing.T, d *upstream.Directory) {
+				for range 20 { // until each instance is known
+					x := newExchange(func(*outbound.Attempt) call.Outcome { time.Sleep(test.usual); return fine })
+					if test.usual == 0 {
+						break
+					}
+					if _, err := do(t.Context(), d, x); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), own)
+				defer cancel()
+				x := newExchange(func(a *outbound.Attempt) call.Outcome {
+					if a.Number == 1 {
+						return hang(a)
+					}
+					return fine
+				})
+				if test.change != nil {
+					test.change(x)
+				}
+				begin := time.Now()
+				_, err := do(ctx, d, x)
+				if took := time.Since(begin).Round(time.Millisecond); took < test.took || took > test.took+30*time.Millisecond || x.Attempts != test.tries {
+					t.Errorf("took %v and %d attempts, want %v and %d", took, x.Attempts, test.took, test.tries)
+				}
+				if answered := err == nil; answered != (test.tries > 1) {
+					t.Error(err)
+				}
+			}, "a", "b", "c")
+		})
+	}
+}
+
 // A pause is cut short when the caller goes, and the member is free while it lasts.
 func TestPause(t *testing.T) {
 	slow := policy.Service{

@@ -92,7 +92,7 @@ func (s *Server) Start(ctx context.Context, a Arrived, now time.Duration) (conte
 		about = []attribute.KeyValue{attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(a.Method))}
 	}
 	inner, span := s.t.tracer.Start(ctx, arrivedName(a), trace.WithSpanKind(trace.SpanKindServer),
-		trace.WithAttributes(about...), trace.WithAttributes(attrSource.String(s.t.source)))
+		trace.WithAttributes(about...))
 	if !span.IsRecording() {
 		span.End()
 		if !span.SpanContext().IsValid() {

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -67,14 +68,24 @@ func (s Span) Answered(c *call.Call, out call.Outcome) {
 	if s.span == nil {
 		return
 	}
-	var room [8]attribute.KeyValue
-	kv := append(room[:0], attrAttempts.Int(c.Attempts))
+	room := rooms.Get().(*[roomy]attribute.KeyValue)
+	defer rooms.Put(room)
+	kv := room[:0]
 	if s.lent { // it has its owner's word for the rest
-		s.span.SetAttributes(append(kv, attrReason.String(out.Reason.String()))...)
+		s.span.SetAttributes(append(kv, attrAttempts.Int(c.Attempts), attrReason.String(out.Reason.String()))...)
 		return
 	}
-	s.judged(kv, c, out)
+	if c.Attempts == 1 && out.Reason == call.OK && errorType(series{protocol: c.Protocol, status: out.Status}) == "" {
+		return // the only attempt has it all
+	}
+	s.judged(append(kv, attrAttempts.Int(c.Attempts)), c, out)
 }
+
+// rooms are where attributes stand until a span has copied them.
+var rooms = sync.Pool{New: func() any { return new([roomy]attribute.KeyValue) }}
+
+// roomy is for as many as an attempt's span may have.
+const roomy = 14
 
 // Try is what the span of an attempt tells beside its outcome.
 type Try struct {
@@ -91,10 +102,11 @@ func (s Span) Judged(c *call.Call, t *Try, out call.Outcome) {
 	if s.span == nil {
 		return
 	}
-	var room [14]attribute.KeyValue
-	kv := append(append(room[:0], s.of.about...), attrInstance.String(t.Instance), attrPeer.String(t.Address),
-		attrNumber.Int(t.Number), attrKind.String(t.Kind.String()))
-	if t.Number > 1 {
+	room := rooms.Get().(*[roomy]attribute.KeyValue)
+	defer rooms.Put(room)
+	kv := append(append(room[:0], s.of.about...), attrInstance.String(t.Instance), attrPeer.String(t.Address))
+	if t.Number > 1 { // there is nothing to tell of a first one
+		kv = append(kv, attrNumber.Int(t.Number), attrKind.String(t.Kind.String()))
 		if c.Protocol == call.HTTP {
 			kv = append(kv, attrResend.Int(t.Number-1))
 		}

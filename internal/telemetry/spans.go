@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -118,8 +117,6 @@ func (u *Upstream) newSpans(p call.Protocol, method string) *spans {
 	if p == call.GRPC {
 		of.name = trimSlash(method)
 	}
-	of.call = []trace.SpanStartOption{
-		trace.WithAttributes(append(slices.Clip(of.about), attrSource.String(u.t.source), attrService.String(u.service))...),
-	}
+	of.call = []trace.SpanStartOption{trace.WithAttributes(of.about...)}
 	return of
 }

@@ -60,7 +60,7 @@ func New(o Options, source string) (*Telemetry, error) {
 	}
 	t := &Telemetry{
 		source:     source,
-		tracer:     o.TracerProvider.Tracer(scope),
+		tracer:     o.TracerProvider.Tracer(scope, trace.WithInstrumentationAttributes(attrSource.String(source))),
 		propagator: o.Propagator,
 		access:     o.AccessLog,
 		meter:      o.MeterProvider.Meter(scope),
