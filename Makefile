@@ -117,7 +117,8 @@ sim: ## What balancing, limits, budgets and hedges promise, in SEEDS simulated w
 
 .PHONY: trouble
 trouble: engines ## One of ten instances in trouble, on real sockets: the mesh beside its rivals, SPAN each (default 10s)
-	@go -C internal/bench test -run '^TestTrouble$$' -count=1 -timeout 60m . -trouble $(or $(SPAN),10s) -of "$(OF)"
+	@# Without a pattern, so that go test lets it print its table.
+	@go -C internal/bench test -run '^TestTrouble$$' -count=1 -timeout 60m -args -trouble $(or $(SPAN),10s) -of "$(OF)"
 
 # Both sides run here and now: numbers from another machine or day mean nothing.
 .PHONY: bench-diff

@@ -129,10 +129,10 @@ func overGRPC(ctx context.Context, t *testing.T, o mesh.TelemetryOptions) (there
 	return there
 }
 
-func web(t *testing.T, h http.Handler) (addr string) {
-	t.Helper()
+func web(tb testing.TB, h http.Handler) (addr string) {
+	tb.Helper()
 	s := httptest.NewServer(h)
-	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	tb.Cleanup(func() { s.CloseClientConnections(); s.Close() })
 	return s.Listener.Addr().String()
 }
 
@@ -150,17 +150,17 @@ func ask(ctx context.Context, t *testing.T, through http.RoundTripper) {
 	_ = res.Body.Close()
 }
 
-func checked(t testing.TB, o ...grpc.ServerOption) (addr string) {
-	t.Helper()
+func checked(tb testing.TB, o ...grpc.ServerOption) (addr string) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	server := grpc.NewServer(o...)
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
-	t.Cleanup(func() { server.Stop(); <-done })
+	tb.Cleanup(func() { server.Stop(); <-done })
 	return l.Addr().String()
 }
 

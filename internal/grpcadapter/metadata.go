@@ -17,6 +17,7 @@ import (
 // caller's, as the route changes them, and the trace.
 func (t *try) outgoing(f *outbound.Flight) context.Context {
 	ctx := changeRequest(withKey(t, f.Key), f)
+	t.trace = t.room[:0]
 	if f.Options.Priority != "" {
 		t.trace.Set(call.PriorityHeader, f.Options.Priority)
 	}

@@ -24,6 +24,7 @@ type try struct {
 	ratelimited    atomic.Bool
 	pushback       atomic.Pointer[string]
 	trace          carrier
+	room           [2]string // for what is nearly always all of the trace
 }
 
 type tryKey struct{}

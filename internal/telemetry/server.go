@@ -87,12 +87,7 @@ func (s *Server) Start(ctx context.Context, a Arrived, now time.Duration) (conte
 	if int64(now) < s.t.untraced.Load() {
 		return ctx, Span{}
 	}
-	about := []attribute.KeyValue{attrMethod.String(knownMethod(a.Method))}
-	if a.Protocol == call.GRPC {
-		about = []attribute.KeyValue{attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(a.Method))}
-	}
-	inner, span := s.t.tracer.Start(ctx, arrivedName(a), trace.WithSpanKind(trace.SpanKindServer),
-		trace.WithAttributes(about...))
+	inner, span := s.t.tracer.Start(ctx, arrivedName(a), asServer...)
 	if !span.IsRecording() {
 		span.End()
 		if !span.SpanContext().IsValid() {
@@ -103,6 +98,8 @@ func (s *Server) Start(ctx context.Context, a Arrived, now time.Duration) (conte
 	}
 	return inner, Span{span: span}
 }
+
+var asServer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}
 
 func arrivedName(a Arrived) string {
 	if a.Protocol == call.GRPC {
@@ -130,13 +127,17 @@ func (s *Server) End(ctx context.Context, span Span, e Served) {
 	if span.span == nil {
 		return
 	}
+	room := rooms.Get().(*[roomy]attribute.KeyValue)
+	defer rooms.Put(room)
+	kv := room[:0]
 	if e.Refused != "" {
-		span.span.SetAttributes(attrReason.String(e.Refused))
+		kv = append(kv, attrReason.String(e.Refused))
 	}
 	if span.lent {
+		span.span.SetAttributes(kv...)
 		return
 	}
-	span.span.SetAttributes(e.attributes()...)
+	span.span.SetAttributes(e.attributes(kv)...)
 	if e.Route != "" {
 		span.span.SetName(knownMethod(e.Method) + " " + e.Route)
 	}
@@ -168,14 +169,14 @@ func (s *Server) options(e Served) []metric.RecordOption {
 	if grown == nil {
 		grown = make(map[served][]metric.RecordOption)
 	}
-	o := []metric.RecordOption{metric.WithAttributeSet(s.t.set(e.attributes()...))}
+	o := []metric.RecordOption{metric.WithAttributeSet(s.t.set(e.attributes(nil)...))}
 	grown[key] = o
 	s.known.Store(&grown)
 	return o
 }
 
-func (e *Served) attributes() []attribute.KeyValue {
-	var kv []attribute.KeyValue
+// attributes adds what tells series apart to kv.
+func (e *Served) attributes(kv []attribute.KeyValue) []attribute.KeyValue {
 	if e.Protocol == call.GRPC {
 		kv = append(kv, attrRPCSystem.String("grpc"), attrRPCMethod.String(trimSlash(e.Method)), attrRPCStatus.String(codeName(e.Status)))
 	} else {

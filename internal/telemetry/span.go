@@ -16,7 +16,7 @@ import (
 type Span struct {
 	span trace.Span
 	lent bool   // it is somebody else's, who ends it and says how the call went
-	of   *spans // what an attempt's begins with
+	of   *spans // what is known before it begins
 }
 
 // IsRecording says whether somebody wants to know.
@@ -76,9 +76,10 @@ func (s Span) Answered(c *call.Call, out call.Outcome) {
 		return
 	}
 	if c.Attempts == 1 && out.Reason == call.OK && errorType(series{protocol: c.Protocol, status: out.Status}) == "" {
-		return // the only attempt has it all
+		return // its only attempt has it all
 	}
-	s.judged(append(kv, attrAttempts.Int(c.Attempts)), c, out)
+	kv = append(append(kv, s.of.about...), attrAttempts.Int(c.Attempts))
+	s.judged(kv, c, out)
 }
 
 // rooms are where attributes stand until a span has copied them.

@@ -37,7 +37,7 @@ func (u *Upstream) StartCall(ctx context.Context, c *call.Call, now time.Duratio
 		return ctx, Span{span: span, lent: true}
 	}
 	of := u.spans(c)
-	inner, span := u.t.tracer.Start(ctx, of.name, of.call...)
+	inner, span := u.t.tracer.Start(ctx, of.name)
 	if !span.IsRecording() {
 		span.End()
 		if !span.SpanContext().IsValid() { // nobody traces: not even an unsampled trace was begun
@@ -46,7 +46,7 @@ func (u *Upstream) StartCall(ctx context.Context, c *call.Call, now time.Duratio
 		}
 		return inner, Span{}
 	}
-	return inner, Span{span: span}
+	return inner, Span{span: span, of: of}
 }
 
 // isOf says whether a span that is recorded in this process is of a kind, as far
@@ -65,7 +65,10 @@ func (u *Upstream) StartAttempt(ctx context.Context, of Span, c *call.Call, befo
 	if of.span == nil {
 		return ctx, Span{}
 	}
-	spans := u.spans(c)
+	spans := of.of
+	if of.lent {
+		spans = u.spans(c)
+	}
 	options := attemptOptions
 	if before.span != nil {
 		options = []trace.SpanStartOption{asClient, trace.WithLinks(trace.Link{SpanContext: before.span.SpanContext()})}
@@ -78,8 +81,8 @@ func (u *Upstream) StartAttempt(ctx context.Context, of Span, c *call.Call, befo
 	return inner, Span{span: span, of: spans}
 }
 
-// An attempt's span is sampled as the call's is, which has the attributes that a
-// sampler goes by; all others are cheapest when they are set at once.
+// A sampler goes by the name of the call's span: attributes are cheapest when all
+// are set at once, at the end.
 var (
 	asClient       = trace.WithSpanKind(trace.SpanKindClient)
 	attemptOptions = []trace.SpanStartOption{asClient}
@@ -93,7 +96,6 @@ func (u *Upstream) Inject(ctx context.Context, into Carrier) { u.t.propagator.In
 type spans struct {
 	name  string
 	about []attribute.KeyValue
-	call  []trace.SpanStartOption
 }
 
 func (u *Upstream) spans(c *call.Call) *spans {
@@ -117,6 +119,5 @@ func (u *Upstream) newSpans(p call.Protocol, method string) *spans {
 	if p == call.GRPC {
 		of.name = trimSlash(method)
 	}
-	of.call = []trace.SpanStartOption{trace.WithAttributes(of.about...)}
 	return of
 }

@@ -220,7 +220,7 @@ func TestSpans(t *testing.T) {
 	}
 	for i, want := range []map[attribute.Key]string{
 		{"innermesh.instance": "web-1", "network.peer.address": "10.0.0.1:80", "http.request.resend_count": "1", "error.type": "reset", "innermesh.attempt": "2", "innermesh.kind": "retry", "innermesh.backoff": "0.25"},
-		{"innermesh.source": "checkout", "server.address": "web", "innermesh.attempts": "2", "innermesh.sent": "sent, result unknown", "http.request.method": "_OTHER"},
+		{"server.address": "web", "innermesh.attempts": "2", "innermesh.sent": "sent, result unknown", "http.request.method": "_OTHER"},
 	} {
 		got := make(map[attribute.Key]string)
 		for _, kv := range ended[i].Attributes() {
@@ -233,6 +233,10 @@ func TestSpans(t *testing.T) {
 		}
 		if s := ended[i].Status(); s.Code != codes.Error || s.Description != "it broke" {
 			t.Errorf("span %d: status %+v", i, s)
+		}
+		of := ended[i].InstrumentationScope().Attributes
+		if source, _ := of.Value("innermesh.source"); source.AsString() != "checkout" {
+			t.Errorf("span %d is of %q", i, source.AsString())
 		}
 		if ended[i].Name() != "_OTHER web" {
 			t.Errorf("span %d is called %q", i, ended[i].Name())
