@@ -34,6 +34,7 @@ func dependency() page {
 				{title: "Instances by state", unit: "short", stacked: true, queries: []query{{`max by (` + target + `,innermesh_state) (innermesh_client_instances{` + pair + `})`, "{{innermesh_destination}} {{innermesh_subset}}: {{innermesh_state}}"}}},
 				{title: "Breakers by state", unit: "short", stacked: true, queries: []query{{`max by (` + target + `,innermesh_state) (innermesh_breaker_instances{` + pair + `})`, "{{innermesh_destination}} {{innermesh_subset}}: {{innermesh_state}}"}}},
 				{title: "Ejections by cause", unit: "short", queries: []query{{`sum by (innermesh_destination,innermesh_cause) (increase(innermesh_ejections_total{` + pair + `}[$__rate_interval]))`, "{{innermesh_destination}}: {{innermesh_cause}}"}}},
+				{title: "Connections", unit: "short", stacked: true, help: "Of all callers together.", queries: []query{{now("innermesh_client_connections", pair, "innermesh_destination,innermesh_state"), "{{innermesh_destination}}: {{innermesh_state}}"}}},
 			}},
 			{"Limits", []panel{
 				{title: "Places taken", unit: "percentunit", queries: []query{{`sum by (innermesh_destination,innermesh_limit) (innermesh_client_limit_used{` + pair + `}) / sum by (innermesh_destination,innermesh_limit) (innermesh_client_limit_max{` + pair + `})`, "{{innermesh_destination}}: {{innermesh_limit}}"}}},

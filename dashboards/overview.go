@@ -38,6 +38,8 @@ func overview() page {
 			{"Configuration", []panel{
 				{title: "Documents taken and refused", unit: "short",
 					queries: []query{{`sum by (innermesh_source,innermesh_result) (increase(innermesh_config_updates_total{` + all + `}[$__rate_interval]))`, "{{innermesh_source}} {{innermesh_result}}"}}},
+				{title: "Silence of its sources", unit: "s", help: "What they said last is obeyed meanwhile.",
+					queries: []query{{`max by (innermesh_source,innermesh_subject) (innermesh_config_silence_seconds{` + all + `})`, "{{innermesh_source}}: {{innermesh_subject}}"}}},
 				{title: "Trouble made on purpose", unit: "reqps", help: "Injections: a drill, not a ghost.",
 					queries: []query{{perSecond("innermesh_client_injections_total", all, "innermesh_service,innermesh_injected"), "{{innermesh_service}}: {{innermesh_injected}}"}}},
 			}},

@@ -89,9 +89,9 @@ func (e Effective) Origin(path string) string {
 	return ""
 }
 
-// Halves says whether nobody has set timeout.perTry, so that it follows from the
+// Spares says whether nobody has set timeout.perTry, so that it follows from the
 // time of each call.
-func (e Effective) Halves() bool { return e.Origin("timeout.perTry") == halfOfTotal }
+func (e Effective) Spares() bool { return e.Origin("timeout.perTry") == halfOfTotal }
 
 // Validate is [Service.Validate] for what is in force: it sees fields of
 // different layers together, and each fault names the layer that set it.

@@ -13,8 +13,8 @@ type Timeout struct {
 	// PerTry bounds one attempt in the same way, so that time is left for
 	// another; of a gRPC stream, the opening. It must be shorter than total.
 	// "off" gives each attempt all the time that is left.
-	// Default: half of total, or of the caller's own time where that is less, the
-	// call can be repeated and answers usually take a quarter of it at most; off if
+	// Default: half of total; where the caller has less time and the call can be
+	// repeated, all of that time but what another attempt usually takes; off if
 	// total is off or attempts is 1. Example: "800ms".
 	PerTry Duration `json:"perTry,omitzero"`
 	// Connect bounds making a connection, the TLS handshake included. It can

@@ -85,6 +85,14 @@ func (c *Quota) Enter(ctx context.Context, waits func()) error {
 	return fmt.Errorf("%w (%w)", &limit.FullError{Name: name, Limit: most, Waited: mono.Now() - began}, context.Cause(ctx))
 }
 
+// Exceed takes a place for a connection that will soon replace another, though
+// there may be none: for a moment both are there. Leave must follow.
+func (c *Quota) Exceed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open++
+}
+
 // Leave gives the place of a connection back.
 func (c *Quota) Leave() {
 	c.mu.Lock()

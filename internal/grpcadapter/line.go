@@ -39,11 +39,19 @@ type lineState struct {
 
 // enter takes a place among the connections to all instances, and waits for it as
 // long as a connection may take. Calls go elsewhere meanwhile: those who have
-// places keep them.
+// places keep them. Who takes another's place does not wait for a further one, which
+// might never come.
 func (l *line) enter(ctx context.Context) error {
+	quota := l.member.Cluster.Quota()
+	l.board.mu.Lock()
+	replaces := l.instead != nil
+	l.board.mu.Unlock()
+	if replaces {
+		quota.Exceed()
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
 	defer cancel()
-	quota := l.member.Cluster.Quota()
 	err := quota.Enter(ctx, func() {
 		l.full.Store(quota.Full())
 		l.board.publish()

@@ -197,8 +197,8 @@ func (f *Flight) info(now time.Duration) balancer.Info {
 // tryUntil is when an attempt on m that starts now has run out of time.
 func (f *Flight) tryUntil(now time.Duration, m *cluster.Member) time.Duration {
 	perTry := f.route.PerTry
-	if f.route.Halves {
-		perTry = f.half(now, m)
+	if f.route.Spares {
+		perTry = f.sparing(now, m)
 	}
 	switch until := now + perTry; {
 	case perTry == 0 || f.Options.Timeout != 0 && perTry >= f.Options.Timeout:
@@ -210,12 +210,12 @@ func (f *Flight) tryUntil(now time.Duration, m *cluster.Member) time.Duration {
 	}
 }
 
-// half is the time of an attempt when nobody has set it. It is half of the
-// policy's total; and half of what is left of the caller's own time if that is
-// nearer, so that an instance which hangs does not use it up. That is only for
-// calls that may be tried again, and only if the instance is expected to have
-// answered in half of that: what is slow by nature is not cut short.
-func (f *Flight) half(now time.Duration, m *cluster.Member) time.Duration {
+// sparing is the time of an attempt when nobody has set it. It is half of the
+// policy's total; where the caller's own time is nearer it is all of that but what
+// another attempt would take, so that an instance which hangs does not use it up.
+// Half would cut short what is slow by nature now and then. It is only for calls
+// that may be tried again, and only if the little is little indeed.
+func (f *Flight) sparing(now time.Duration, m *cluster.Member) time.Duration {
 	left := f.left(now)
 	if f.Stream || left < 0 || left >= 2*f.route.PerTry || f.Options.Timeout == 0 && f.until != 0 && left >= f.until-now {
 		return f.route.PerTry
@@ -224,14 +224,15 @@ func (f *Flight) half(now time.Duration, m *cluster.Member) time.Duration {
 	if !f.Repeatable(call.SentUnknown) || f.route.Retry.Last(&f.Call) {
 		return f.route.PerTry
 	}
-	expected := m.Load().Latency(now)
-	if expected == 0 { // nobody knows it yet: it should be like the others
-		expected = f.to.Quickest(f.info(now))
+	usual := m.Load().Latency(now)
+	if usual == 0 { // nobody knows it yet: it should be like the others
+		usual = f.to.Quickest(f.info(now))
 	}
-	if expected == 0 || expected > left/4 {
+	spare := max(4*usual, left/16)
+	if usual == 0 || spare > left/4 {
 		return f.route.PerTry
 	}
-	return left / 2
+	return min(left-spare, f.route.PerTry)
 }
 
 // classify corrects what an adapter can not know: whose time it was that ran

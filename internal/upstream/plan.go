@@ -37,8 +37,9 @@ type Route struct {
 	Budget *retry.Budget
 	// Total and PerTry bound a call and an attempt; 0 means no bound.
 	Total, PerTry time.Duration
-	// Halves says that nobody has set PerTry: it is half of the call's time.
-	Halves bool
+	// Spares says that nobody has set PerTry: what is known of each call may make
+	// it less.
+	Spares bool
 	// Hedge says when a call is sent to a second instance; nil is never.
 	Hedge *Hedge
 	// Mirrors are where copies of the calls go.
@@ -103,7 +104,7 @@ func newRoute(r *route.Route, budget *retry.Budget) *Route {
 		Route: r, Retry: retry.New(options, budget), Budget: budget,
 		Total:  max(time.Duration(p.Timeout.Total), 0),
 		PerTry: max(time.Duration(p.Timeout.PerTry), 0),
-		Halves: p.Halves(),
+		Spares: p.Spares(),
 		Hedge:  newHedge(p.Hedge),
 		Tells:  p.Timeout.Tell == policy.TellRemaining,
 		Vigil:  deadline.Vigil{After: time.Duration(p.Timeout.Idle)},
