@@ -1,6 +1,7 @@
 package breaker_test
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,29 @@ func TestGatewayFailuresEject(t *testing.T) {
 	s.want(t)
 	s.record(0, 1, call.Gateway)
 	s.want(t, 0)
+}
+
+// Among perfect instances one that fails now and then, as all do some day, is no
+// outlier to any of the detectors.
+func TestNearlyPerfectIsNoOutlier(t *testing.T) {
+	const step = 20 * time.Millisecond
+	r := rand.New(rand.NewPCG(1, 2))
+	s := watch(8, breaker.OutlierOptions{GatewayFailures: 5})
+	for end, failed := s.now+time.Hour, 0; s.now < end; s.now += step {
+		for i := range s.instances {
+			reason := call.OK
+			if i == 3 && r.IntN(1000) == 0 {
+				reason, failed = call.Unavailable, failed+1
+			}
+			s.record(i, 1, reason)
+		}
+		if s.now+step >= end && failed < 100 {
+			t.Errorf("only %d failures", failed)
+		}
+	}
+	if len(s.told) > 0 {
+		t.Errorf("told %+v", s.told)
+	}
 }
 
 func TestSuccessRatesAreCompared(t *testing.T) {

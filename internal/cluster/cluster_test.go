@@ -139,6 +139,37 @@ func TestOpenBreakersAreNotPicked(t *testing.T) {
 	})
 }
 
+// A dead instance is asked once in each rest of its breaker, however many would.
+func TestOneProbeARest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := new(discovery.Memory)
+		set(t, registry, instances("a")...)
+		c := open(t, registry)
+		defer c.Close()
+		fail(t, c, "a", 5)
+		last, probes := time.Now(), 0
+		for begin := last; time.Since(begin) < time.Minute; time.Sleep(10 * time.Millisecond) {
+			p, err := c.View().Pick(info())
+			if err != nil {
+				if all, ok := errors.AsType[*cluster.AllOpenError](err); !ok || all.First.Name != "a" {
+					t.Fatalf("refused with %v", err)
+				}
+				continue
+			}
+			if rest := time.Since(last); rest < 5*time.Second {
+				t.Fatalf("let in after %v", rest)
+			}
+			last = time.Now()
+			probes++
+			p.Judge(mono.Now(), 0, call.Outcome{Reason: call.Faulty})
+			p.Release()
+		}
+		if probes < 11 {
+			t.Errorf("%d probes in a minute, want one every five seconds", probes)
+		}
+	})
+}
+
 func TestWhyNobodyCanBeCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := new(discovery.Memory)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,13 +25,13 @@ var (
 	busy        = call.Outcome{Reason: call.Unavailable, Sent: call.Answered, Status: 503}
 	reset       = call.Outcome{Reason: call.Reset, Sent: call.SentUnknown, Err: errBroken}
 	unreachable = call.Outcome{Reason: call.Unreachable, Sent: call.NotSent, Err: errBroken}
+	faulty      = call.Outcome{Reason: call.Faulty, Sent: call.Answered, Status: 500}
 	fine        = call.Outcome{Reason: call.OK, Sent: call.Answered, Status: 200}
 )
 
 // How many attempts an outcome is worth, and what the caller gets of them.
 func TestVerdicts(t *testing.T) {
 	rejected := call.Outcome{Reason: call.Rejected, Sent: call.NotSent, Err: errBroken}
-	faulty := call.Outcome{Reason: call.Faulty, Sent: call.Answered, Status: 500}
 	stop := call.Outcome{Reason: call.Unavailable, Sent: call.Answered, NoRetry: true}
 	tests := map[string]struct {
 		out      call.Outcome
@@ -363,7 +364,6 @@ func TestAnAnswerIsReadOnTheCallersTime(t *testing.T) {
 // An instance hears of an answer when it is there, not when it was read.
 func TestAnswersAreJudgedAtOnce(t *testing.T) {
 	within(t, policy.Service{Balancer: policy.Balancer{PanicPercent: -1}}, func(t *testing.T, d *upstream.Directory) {
-		faulty := call.Outcome{Reason: call.Faulty, Sent: call.Answered, Status: 500}
 		var open []*exchange
 		for range policy.Default().Breaker.Failures {
 			x := newExchange(always(faulty))
@@ -379,6 +379,87 @@ func TestAnswersAreJudgedAtOnce(t *testing.T) {
 			x.End(call.Outcome{})
 		}
 	}, "a")
+}
+
+// An instance that is ejected is not asked at all until its time has come.
+func TestEjectedInstancesAreLeftAlone(t *testing.T) {
+	p := policy.Service{
+		Ejection: policy.Ejection{Base: policy.Duration(30 * time.Second)},
+		Breaker:  policy.Breaker{Failures: -1, FailureRatio: -1},
+		Balancer: policy.Balancer{Policy: policy.RoundRobin},
+	}
+	within(t, p, func(t *testing.T, d *upstream.Directory) {
+		asked := func(span time.Duration) (n int) {
+			t.Helper()
+			for begin := time.Now(); time.Since(begin) < span; time.Sleep(10 * time.Millisecond) {
+				x := newExchange(func(a *outbound.Attempt) call.Outcome {
+					if a.Member().ID == "a" {
+						n++
+						return busy
+					}
+					return fine
+				})
+				if _, err := do(t.Context(), d, x); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return n
+		}
+		if n := asked(time.Second); n != 5 {
+			t.Errorf("asked %d times, want to learn from 5", n)
+		}
+		if n := asked(29 * time.Second); n != 0 { // since the ejection not yet 30s
+			t.Errorf("asked %d times while it is ejected", n)
+		}
+		if n := asked(time.Minute); n != 1 {
+			t.Errorf("asked %d times, want once, to see that it is still bad", n)
+		}
+	}, "a", "b", "c")
+}
+
+// A probe that nobody answers ends with its time. If that was an attempt's, the
+// breaker rests again; if it was the whole call's, which says nothing about the
+// instance, the next one is let in.
+func TestProbeThatHangs(t *testing.T) {
+	const s = time.Second
+	for name, test := range map[string]struct {
+		perTry time.Duration
+		want   []time.Duration
+	}{
+		"the attempt's time": {2 * s, []time.Duration{5 * s, 12 * s, 19 * s}},
+		"the call's time":    {-1, []time.Duration{5 * s, 8 * s, 11 * s, 14 * s, 17 * s}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := timeout(3*s, test.perTry)
+			p.Balancer.PanicPercent = -1
+			within(t, p, func(t *testing.T, d *upstream.Directory) {
+				for range policy.Default().Breaker.Failures {
+					_, _ = do(t.Context(), d, newExchange(always(faulty)))
+				}
+				begin := time.Now()
+				let := make(chan time.Duration, 100)
+				var calls sync.WaitGroup
+				for time.Since(begin) < 20*s-10*time.Millisecond {
+					calls.Go(func() {
+						_, _ = do(t.Context(), d, newExchange(func(a *outbound.Attempt) call.Outcome {
+							let <- time.Since(begin).Round(s)
+							return hang(a)
+						}))
+					})
+					time.Sleep(10 * time.Millisecond)
+				}
+				calls.Wait()
+				close(let)
+				var got []time.Duration
+				for at := range let {
+					got = append(got, at)
+				}
+				if !slices.Equal(got, test.want) {
+					t.Errorf("let in at %v, want %v", got, test.want)
+				}
+			}, "a")
+		})
+	}
 }
 
 // A caller who goes away says nothing about the instance.
