@@ -15,7 +15,7 @@ import (
 // adminEvents tells what has happened, in no order.
 func (m *Mesh) adminEvents() []admin.Event {
 	var all []admin.Event
-	for _, e := range m.journal.kept.entries() {
+	for _, e := range m.journal.kept.All() {
 		a := admin.Event{At: e.at, Kind: "change", Tone: admin.Idle, Service: e.service, Text: e.text, Detail: e.detail}
 		switch {
 		case e.level >= slog.LevelError:

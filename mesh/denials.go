@@ -1,11 +1,10 @@
 package mesh
 
 import (
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/innermesh/innermesh/internal/admin"
+	"github.com/innermesh/innermesh/internal/window"
 )
 
 // denialsMost is how many refusals are kept for the live page.
@@ -13,11 +12,7 @@ const denialsMost = 128
 
 // denials are the latest calls that came in and were refused, or would have been.
 // It is bounded, and safe for concurrent use.
-type denials struct {
-	mu   sync.Mutex
-	ring []denial
-	at   int
-}
+type denials struct{ latest window.Latest[denial] }
 
 // denial has nothing of the request but its method, over gRPC.
 type denial struct {
@@ -28,22 +23,12 @@ type denial struct {
 
 func (d *denials) add(one denial) {
 	one.caller, one.method, one.why = clip(one.caller), clip(one.method), clip(one.why)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.ring) < denialsMost {
-		d.ring = append(d.ring, one)
-		return
-	}
-	d.ring[d.at] = one
-	d.at = (d.at + 1) % denialsMost
+	d.latest.Keep(one, denialsMost)
 }
 
-// events are the refusals as the page shows them, in no order.
+// events are the refusals as the page shows them.
 func (d *denials) events() (all []admin.Event) {
-	d.mu.Lock()
-	kept := slices.Clone(d.ring)
-	d.mu.Unlock()
-	for _, k := range kept {
+	for _, k := range d.latest.All() {
 		e := admin.Event{At: k.at, Kind: "denied", Tone: admin.Warn, Text: k.method + " from " + k.caller + " refused", Detail: k.why}
 		if k.dry {
 			e.Text = k.method + " from " + k.caller + " would be refused: this is a dry run"

@@ -4,25 +4,19 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/innermesh/innermesh/internal/window"
 )
 
 // journal keeps the latest of what is logged, which are changes of state, and passes
 // it on. It is bounded and costs nothing where nothing changes.
 type journal struct {
 	next slog.Handler
-	kept *entriesKept
+	kept *window.Latest[journalEntry] // shared by all loggers that come of one
 	// What was added to the logger, as text.
 	attrs  string
 	prefix string
-}
-
-// entriesKept are the latest entries, shared by all loggers that come of one.
-type entriesKept struct {
-	mu   sync.Mutex
-	ring []journalEntry
-	at   int
 }
 
 type journalEntry struct {
@@ -39,7 +33,9 @@ const (
 	journalText = 600
 )
 
-func newJournal(next slog.Handler) *journal { return &journal{next: next, kept: new(entriesKept)} }
+func newJournal(next slog.Handler) *journal {
+	return &journal{next: next, kept: new(window.Latest[journalEntry])}
+}
 
 // Enabled implements [slog.Handler]: changes are kept even if nobody logs them.
 func (j *journal) Enabled(ctx context.Context, l slog.Level) bool {
@@ -99,15 +95,7 @@ func (j *journal) keep(r slog.Record) {
 	if len(e.detail) > journalText {
 		e.detail = strings.ToValidUTF8(e.detail[:journalText], "") + "…"
 	}
-	k := j.kept
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.ring) < journalMost {
-		k.ring = append(k.ring, e)
-		return
-	}
-	k.ring[k.at] = e
-	k.at = (k.at + 1) % journalMost
+	j.kept.Keep(e, journalMost)
 }
 
 // Fields are told apart by what no value has.
@@ -130,12 +118,4 @@ func write(b *strings.Builder, prefix string, a slog.Attr) {
 		text = v.Time().Format(time.TimeOnly)
 	}
 	b.WriteString(prefix + a.Key + fieldIs + strings.NewReplacer(fieldIs, " ", fieldEnd, " ").Replace(text) + fieldEnd)
-}
-
-// entries returns what was kept, oldest first.
-func (k *entriesKept) entries() []journalEntry {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := make([]journalEntry, 0, len(k.ring))
-	return append(append(all, k.ring[k.at:]...), k.ring[:k.at]...)
 }

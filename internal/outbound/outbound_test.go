@@ -199,7 +199,7 @@ func TestTimeIsSpared(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			within(t, test.policy, func(t *testing.T, d *upstream.Directory) {
 				for range 20 { // until each instance is known
-					x := newExchange(func(*outbound.Attempt) call.Outcome { time.Sleep(test.usual); return fine })
+					x := newExchange(func(*outbound.Attempt) call.Outcome { <-time.After(test.usual); return fine })
 					if test.usual == 0 {
 						break
 					}
@@ -391,7 +391,7 @@ func TestEjectedInstancesAreLeftAlone(t *testing.T) {
 	within(t, p, func(t *testing.T, d *upstream.Directory) {
 		asked := func(span time.Duration) (n int) {
 			t.Helper()
-			for begin := time.Now(); time.Since(begin) < span; time.Sleep(10 * time.Millisecond) {
+			for begin := time.Now(); time.Since(begin) < span; <-time.After(10 * time.Millisecond) {
 				x := newExchange(func(a *outbound.Attempt) call.Outcome {
 					if a.Member().ID == "a" {
 						n++
@@ -446,7 +446,7 @@ func TestProbeThatHangs(t *testing.T) {
 							return hang(a)
 						}))
 					})
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 				}
 				calls.Wait()
 				close(let)

@@ -1,12 +1,12 @@
 package upstream
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/internal/window"
 )
 
 // Trouble is one thing that went wrong with a call lately.
@@ -34,9 +34,7 @@ type recent struct {
 	kept  atomic.Int64
 	extra atomic.Uint64
 
-	mu   sync.Mutex
-	ring []Trouble
-	next int
+	troubles window.Latest[Trouble]
 }
 
 // How many troubles are kept, in all and of a second.
@@ -56,14 +54,7 @@ func (r *recent) note(now time.Duration, t Trouble) {
 		return
 	}
 	t.At = time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.ring) < recentMost {
-		r.ring = append(r.ring, t)
-		return
-	}
-	r.ring[r.next] = t
-	r.next = (r.next + 1) % recentMost
+	r.troubles.Keep(t, recentMost)
 }
 
 // Note keeps what has gone wrong with a call, for people to look at.
@@ -72,9 +63,5 @@ func (u *Upstream) Note(t Trouble) { u.recent.note(mono.Now(), t) }
 // Recent returns the latest troubles, oldest first, and how many more there were
 // that were not kept.
 func (u *Upstream) Recent() (all []Trouble, more uint64) {
-	r := &u.recent
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all = append(all, r.ring[r.next:]...)
-	return append(all, r.ring[:r.next]...), r.extra.Load()
+	return u.recent.troubles.All(), u.recent.extra.Load()
 }
