@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -123,5 +124,100 @@ func TestHTTPTellsTimeLeft(t *testing.T) {
 				t.Errorf("%v left, want at most the try's 4s, told: %v", got, told)
 			}
 		})
+	}
+}
+
+// What the first caller has of time binds all behind it: each has what those before
+// have left.
+func TestTimeLeftGoesThroughTheChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := mesh.Options{
+			Discovery: addresses{"next": {"127.0.0.1:1"}},
+			Defaults:  policy.Service{Timeout: policy.Timeout{Tell: policy.TellRemaining}},
+		}
+		left := make(chan time.Duration, 9)
+		pass := func(ctx context.Context, through http.RoundTripper) {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://next/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := through.RoundTrip(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			read(t, res)
+		}
+		var chain http.RoundTripper
+		for range 3 { // from the last to the first
+			m, then := newMesh(t, o), chain
+			chain = newMesh(t, o).Transport(apart{handled{m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				left <- remains(r.Context())
+				time.Sleep(20 * time.Millisecond)
+				if then != nil {
+					pass(r.Context(), then)
+				}
+			}))}})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		pass(ctx, chain)
+		declines(t, left)
+	})
+}
+
+// The same over gRPC, which always tells, and over sockets.
+func TestGRPCTimeLeftGoesThroughTheChain(t *testing.T) {
+	left := make(chan time.Duration, 9)
+	var then grpc_testing.TestServiceClient
+	for range 3 { // from the last to the first
+		next := then
+		p := &payments{unary: func(ctx context.Context, _ int32) error {
+			left <- remains(ctx)
+			<-time.After(20 * time.Millisecond)
+			if next == nil {
+				return nil
+			}
+			_, err := next.UnaryCall(ctx, new(grpc_testing.SimpleRequest))
+			return err
+		}}
+		addr, _ := p.start(t, newMesh(t, mesh.Options{Discovery: addresses{}}).GRPCServerOptions()...)
+		then = dialled(t, newMesh(t, mesh.Options{Discovery: addresses{"payments": {addr}}}))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := then.UnaryCall(ctx, new(grpc_testing.SimpleRequest)); err != nil && status.Code(err) != codes.DeadlineExceeded {
+		t.Fatal(err) // a machine that is busy may be late, and knows it then
+	}
+	declines(t, left)
+}
+
+// apart is a network: nothing of a request's context crosses it.
+type apart struct{ http.RoundTripper }
+
+func (a apart) RoundTrip(r *http.Request) (*http.Response, error) {
+	return a.RoundTripper.RoundTrip(r.WithContext(context.Background()))
+}
+
+// remains is the time that ctx has left, an hour if that has no bound.
+func remains(ctx context.Context) time.Duration {
+	at, bounded := ctx.Deadline()
+	if !bounded {
+		return time.Hour
+	}
+	return time.Until(at)
+}
+
+// declines fails the test unless the three of a chain, whose caller had 100ms and
+// each of whom takes 20ms, had 100ms, 80ms and 60ms left at most.
+func declines(t *testing.T, left chan time.Duration) {
+	t.Helper()
+	if n := len(left); n == 0 || n > 3 {
+		t.Errorf("%d were asked", n)
+	}
+	for most := 100 * time.Millisecond; len(left) > 0; most -= 20 * time.Millisecond {
+		if got := <-left; got > most {
+			t.Errorf("%v left, want %v at most", got, most)
+		}
 	}
 }
