@@ -64,9 +64,9 @@ func TestGivenUpInARow(t *testing.T) {
 		m.Start(start)
 		m.Finish(start, 10*time.Millisecond, call.Canceled, 0)
 	}
-	for _, want := range []time.Duration{10, 20, 40, 80} {
+	for want := 10 * time.Millisecond; want < time.Second; want *= 2 {
 		giveUp()
-		within(t, "given up again", m.Latency(start), want*time.Millisecond, 1e-3)
+		within(t, "given up again", m.Latency(start), want, 1e-3)
 	}
 	for range 1000 {
 		giveUp()
