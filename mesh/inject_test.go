@@ -3,6 +3,7 @@ package mesh_test
 import (
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -232,4 +233,56 @@ func TestInjectIsCounted(t *testing.T) {
 		}
 	}
 	t.Error("not counted")
+}
+
+// A day of drills: each kind befalls its share, and however little it takes for an
+// instance to be taken out, none is.
+func TestInjectManyBlamesNobody(t *testing.T) {
+	calls := 100_000
+	if testing.Short() {
+		calls = 10_000
+	}
+	synctest.Test(t, func(t *testing.T) {
+		until := time.Now().Add(24 * time.Hour).Format(time.RFC3339)
+		reader := sdkmetric.NewManualReader()
+		tel := mesh.TelemetryOptions{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))}
+		m := newMesh(t, mesh.Options{Telemetry: tel, Discovery: addresses{"web": {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}}, Defaults: policy.Service{
+			Inject: []policy.Injection{
+				{Name: "abort", Millionths: 25_000, Status: 503, Until: until},
+				{Name: "delay", Millionths: 100_000, Delay: policy.Duration(time.Millisecond), Until: until},
+			},
+			Retry:    policy.Retry{Attempts: 1},
+			Breaker:  policy.Breaker{Failures: 1},
+			Ejection: policy.Ejection{Failures: 1, Base: policy.Duration(time.Minute), MaxPercent: 100},
+		}})
+		transport := m.Transport(instant{})
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://web/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		for range calls {
+			begin := time.Now()
+			res, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read(t, res)
+			name := res.Header.Get(call.InjectedHeader)
+			if got[name]++; (res.StatusCode == http.StatusServiceUnavailable) != (name == "abort") || (time.Since(begin) > 0) != (name == "delay") {
+				t.Fatalf("%q: %d after %v", name, res.StatusCode, time.Since(begin))
+			}
+		}
+		for name, share := range map[string]float64{"abort": 0.025, "delay": 0.975 * 0.1} {
+			if off := math.Abs(float64(got[name])/float64(calls) - share); off > 5*math.Sqrt(share*(1-share)/float64(calls)) {
+				t.Errorf("%s befell %d of %d calls, want %v of all", name, got[name], calls, share)
+			}
+		}
+		blameless(t, m, 0)
+		for _, metric := range collect(t, reader) {
+			if _, _, series := shape(metric); metric.Name == "innermesh.breaker.changes" || metric.Name == "innermesh.ejections" {
+				t.Errorf("somebody was taken out: %s has %v", metric.Name, series)
+			}
+		}
+	})
 }

@@ -291,6 +291,50 @@ func TestMetricsAreBounded(t *testing.T) {
 	}
 }
 
+// However many paths there are, a duration has a series for each route and one for
+// what has none, at both ends.
+func TestPathsMakeNoSeries(t *testing.T) {
+	const routes = 7
+	calls := 100_000
+	if testing.Short() {
+		calls = 10_000
+	}
+	reader := sdkmetric.NewManualReader()
+	tel := mesh.TelemetryOptions{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithCardinalityLimit(1_000_000))}
+	mux := http.NewServeMux()
+	var terms policy.Service
+	for i := range routes {
+		mux.HandleFunc(fmt.Sprintf("GET /%d/{id}", i), ok)
+		terms.Routes = append(terms.Routes, policy.Route{Name: fmt.Sprint("to ", i), Match: policy.Match{PathPrefix: fmt.Sprintf("/%d/", i)}})
+	}
+	m := newMesh(t, mesh.Options{Telemetry: tel, Discovery: addresses{"web": {"127.0.0.1:1"}}, Defaults: terms})
+	client := m.Transport(handled{m.Middleware(mux)})
+	for range calls {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://web/%d/%x", rand.IntN(routes+1), rand.Uint64()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+	}
+	seen := 0
+	for _, m := range collect(t, reader) {
+		if m.Name != "http.server.request.duration" && m.Name != "http.client.request.duration" {
+			continue
+		}
+		seen++
+		if _, _, series := shape(m); len(series) != routes+1 {
+			t.Errorf("%s has %d series, want %d: %v", m.Name, len(series), routes+1, series)
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d durations", seen)
+	}
+}
+
 // handled has a handler answer in the place of a network.
 type handled struct{ http.Handler }
 
