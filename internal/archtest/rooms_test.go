@@ -101,7 +101,7 @@ var rooms = map[string]room{
 		"deadletter", "health", "idempotency",
 	}},
 	"internal/httpadapter": {floor: 6, may: []string{
-		"call", "discovery", "tlsutil", "policy", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
+		"call", "discovery", "tlsutil", "policy", "limit", "internal/cluster", "internal/route", "internal/upstream", "internal/outbound", "inbound",
 		"idempotency",
 	}},
 

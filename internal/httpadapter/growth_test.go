@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/limit"
 	"github.com/innermesh/innermesh/policy"
 )
@@ -167,8 +168,13 @@ func TestGrowthWaiterGivesUp(t *testing.T) {
 	}()
 	eventually(t, "the first is there", func() bool { return g.waiting.Load() == 1 })
 	_, err = s.ask(t, http.MethodPost, "/", strings.NewReader("x"))
-	if e := failure(t, err); e.Sent != call.NotSent || e.Reason != call.Expired {
-		t.Errorf("got %v, %v: want that the time ran out before it was sent", err, e.Sent)
+	if e := failure(t, err); e.Sent != call.NotSent || e.Reason != call.Expired || !errors.Is(err, limit.ErrFull) {
+		t.Errorf("got %v, %v: want that the time ran out in front of our own limit", err, e.Sent)
+	}
+	for _, u := range s.directory.All() {
+		if took := u.Members()[0].Load().Latency(mono.Now()); took != 0 {
+			t.Errorf("the instance is taken to answer in %v, and has not answered yet", took)
+		}
 	}
 	close(g.open)
 	if err := <-done; err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/innermesh/innermesh/call"
 	"github.com/innermesh/innermesh/internal/cluster"
 	"github.com/innermesh/innermesh/internal/mono"
+	"github.com/innermesh/innermesh/limit"
 	"github.com/innermesh/innermesh/policy"
 )
 
@@ -250,7 +251,15 @@ func (l *line) off(w *waiter) {
 
 // giveUp ends the wait of a request whose time is over.
 func (l *line) giveUp(ctx context.Context, w *waiter) error {
+	err := ctx.Err()
 	l.mu.Lock()
+	if w.held { // it was our own limit that it waited for
+		full := l.quota.Full()
+		if !l.stuck {
+			full = &limit.FullError{Name: "connections to " + l.member.Address, Limit: l.terms.most}
+		}
+		err = fmt.Errorf("%w (%w)", err, full)
+	}
 	i := slices.Index(l.waiting, w)
 	if i >= 0 {
 		l.waiting = slices.Delete(l.waiting, i, i+1)
@@ -263,7 +272,7 @@ func (l *line) giveUp(ctx context.Context, w *waiter) error {
 		}
 	}
 	return &unsentError{
-		fmt.Errorf("wait for a connection to %s: %w", l.member.Address, ctx.Err()), call.Unreachable, true,
+		fmt.Errorf("wait for a connection to %s: %w", l.member.Address, err), call.Unreachable, true,
 	}
 }
 

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/innermesh/innermesh/internal/deadline"
 	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
+	"github.com/innermesh/innermesh/limit"
 )
 
 // Attempt is one try of a call on one instance. It is the context of that try:
@@ -50,7 +52,7 @@ func (a *Attempt) Stall() {
 func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
 	a.judged = true
 	told := out
-	if a.trouble != nil { // the instance is not to blame, nor to praise
+	if a.trouble != nil || out.Err != nil && errors.Is(out.Err, limit.ErrFull) { // the instance is not to blame, nor to praise
 		told = call.Outcome{Reason: call.Rejected}
 	}
 	if a.span.IsRecording() {

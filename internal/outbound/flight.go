@@ -16,6 +16,7 @@ import (
 	"github.com/innermesh/innermesh/internal/route"
 	"github.com/innermesh/innermesh/internal/telemetry"
 	"github.com/innermesh/innermesh/internal/upstream"
+	"github.com/innermesh/innermesh/limit"
 	"github.com/innermesh/innermesh/retry"
 )
 
@@ -262,7 +263,7 @@ func (f *Flight) classify(out call.Outcome) call.Outcome {
 			out.Reason = call.Expired
 		}
 		within := fmt.Errorf("no answer within %v: %w", (a.until - a.began).Round(time.Millisecond), context.DeadlineExceeded)
-		if errors.Is(out.Err, call.ErrInjected) {
+		if errors.Is(out.Err, call.ErrInjected) || errors.Is(out.Err, limit.ErrFull) {
 			within = fmt.Errorf("%w (%w)", within, out.Err)
 		}
 		out.Err = within
