@@ -11,7 +11,7 @@ import (
 var hedging = scenario{
 	name: "hedging at p95",
 	claims: []claim{
-		{"p99 over that without", "<= 0.25"},
+		{"p99 over that without", "<= 0.2"},
 		{"more load", "<= 0.06"},
 		{"more load while all are ten times slower", "<= 0.06"},
 	},
