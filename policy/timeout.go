@@ -12,7 +12,9 @@ type Timeout struct {
 	Total Duration `json:"total,omitzero"`
 	// PerTry bounds one attempt in the same way, so that time is left for
 	// another; of a gRPC stream, the opening. It must be shorter than total.
-	// "off" gives each attempt all the time that is left.
+	// "off" gives each attempt all the time that is left. An attempt that is
+	// given up for its caller has less time than the policy's does not count
+	// against the instance.
 	// Default: half of total; where the caller has less time and the call can be
 	// repeated, all of that time but what another attempt usually takes; off if
 	// total is off or attempts is 1. Example: "800ms".

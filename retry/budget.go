@@ -61,8 +61,6 @@ func (b *Budget) Left(now time.Duration) float64 {
 	if b.ratio < 0 {
 		return 0
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	return max(b.left(now), 0)
 }
 

@@ -34,15 +34,18 @@ var (
 // Policy decides about retries to one destination. It is immutable and safe for
 // concurrent use.
 type Policy struct {
-	o      Options
-	on     conditions
-	budget *Budget
+	o        Options
+	on       conditions
+	timeouts bool // attempts that run out of time are tried again
+	budget   *Budget
 }
 
 // New returns a policy that draws on budget.
 func New(o Options, budget *Budget) *Policy {
 	o = o.withDefaults()
-	return &Policy{o: o, on: newConditions(o.On), budget: budget}
+	p := &Policy{o: o, on: newConditions(o.On), budget: budget}
+	p.timeouts = p.on&met(call.HTTP, call.Outcome{Reason: call.TryTimeout, Sent: call.SentUnknown}) != 0 // gRPC's are the same
+	return p
 }
 
 // patience is the longest an instance may make us wait.
@@ -62,11 +65,11 @@ func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, f
 		return 0, false, nil
 	case !c.Repeatable(out.Sent):
 		return 0, false, ErrUnsafe
-	case c.Serving > 1 && !p.o.Nested && out.Sent != call.NotSent:
+	case p.isNested(c) && out.Sent != call.NotSent:
 		return 0, false, ErrNested
 	case out.NoRetry || out.RetryAfter > patience:
 		return 0, false, ErrPushback
-	case p.Last(c) && (!c.WaitForReady || out.Sent != call.NotSent):
+	case p.isLast(c) && (!c.WaitForReady || out.Sent != call.NotSent):
 		return 0, false, p.exhausted(c)
 	}
 	if out.Sent != call.NotSent || !fresh {
@@ -79,6 +82,21 @@ func (p *Policy) Next(c *call.Call, out call.Outcome, left, now time.Duration, f
 		return 0, false, ErrBudget
 	}
 	return wait, true, nil
+}
+
+// Ahead says whether another attempt would follow if the one that is about to be
+// made ran out of time, as far as can be said before it, and after which pause at
+// most.
+func (p *Policy) Ahead(c *call.Call, now time.Duration) (pause time.Duration, again bool) {
+	if !p.timeouts || !c.Repeatable(call.SentUnknown) || p.isNested(c) || p.isLast(c) ||
+		p.budget.Bounded() && p.budget.Left(now) < 1 {
+		return 0, false
+	}
+	pause = p.o.Base
+	for range min(c.Attempts-1, 30) {
+		pause = min(2*pause, p.o.Max)
+	}
+	return pause, true
 }
 
 // Wants says whether the policy is for trying again after such an outcome, were
@@ -107,6 +125,10 @@ func occupied(c *call.Call, out call.Outcome) bool {
 	return out.Status == http.StatusConflict
 }
 
+// isNested says whether the call serves one that is itself a further attempt, and
+// so is left to those who have made that.
+func (p *Policy) isNested(c *call.Call) bool { return c.Serving > 1 && !p.o.Nested }
+
 func (p *Policy) attempts(c *call.Call) int {
 	if c.Options.Attempts > 0 {
 		return c.Options.Attempts
@@ -114,8 +136,8 @@ func (p *Policy) attempts(c *call.Call) int {
 	return p.o.Attempts
 }
 
-// Last says whether the attempt under way is the last one that c may have.
-func (p *Policy) Last(c *call.Call) bool { return c.Attempts >= p.attempts(c) }
+// isLast says whether the attempt under way is the last one that c may have.
+func (p *Policy) isLast(c *call.Call) bool { return c.Attempts >= p.attempts(c) }
 
 // exhausted is silent when no retry was wanted in the first place.
 func (p *Policy) exhausted(c *call.Call) error {

@@ -29,6 +29,7 @@ type Attempt struct {
 	span     telemetry.Span
 	stalled  atomic.Bool
 	trouble  *route.Trouble // made on purpose
+	spares   bool           // it ends early, for the caller has little time
 	judged   bool
 	noted    bool
 	released bool
@@ -52,8 +53,11 @@ func (a *Attempt) Stall() {
 func (a *Attempt) judge(f *Flight, out call.Outcome, now time.Duration) {
 	a.judged = true
 	told := out
-	if a.trouble != nil || out.Err != nil && errors.Is(out.Err, limit.ErrFull) { // the instance is not to blame, nor to praise
+	switch {
+	case a.trouble != nil, out.Err != nil && errors.Is(out.Err, limit.ErrFull): // the instance is not to blame, nor to praise
 		told = call.Outcome{Reason: call.Rejected}
+	case a.spares && out.Reason == call.TryTimeout: // it was short by the caller's word, as if all of it were over
+		told.Reason = call.Expired
 	}
 	if a.span.IsRecording() {
 		a.record(f, out, func() { a.pick.Judge(now, now-a.began, told) })

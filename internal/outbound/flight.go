@@ -168,7 +168,7 @@ func (f *Flight) next(kind telemetry.Attempt) (*Attempt, error) {
 	}
 	ctx, span := f.upstream.Telemetry.StartAttempt(f.ctx, f.span, &f.Call, before)
 	f.markCopy(span)
-	a.begin(ctx, now, f.tryUntil(now, pick.Member), span)
+	a.begin(ctx, now, f.tryUntil(now, a), span)
 	f.attempt = a
 	return a, nil
 }
@@ -195,11 +195,12 @@ func (f *Flight) info(now time.Duration) balancer.Info {
 	return balancer.Info{Now: now, Tried: f.tried, Key: f.key}
 }
 
-// tryUntil is when an attempt on m that starts now has run out of time.
-func (f *Flight) tryUntil(now time.Duration, m *cluster.Member) time.Duration {
+// tryUntil is when an attempt that starts now has run out of time.
+func (f *Flight) tryUntil(now time.Duration, a *Attempt) time.Duration {
 	perTry := f.route.PerTry
 	if f.route.Spares {
-		perTry = f.sparing(now, m)
+		perTry = f.sparing(now, a.Member())
+		a.spares = perTry < f.route.PerTry
 	}
 	switch until := now + perTry; {
 	case perTry == 0 || f.Options.Timeout != 0 && perTry >= f.Options.Timeout:
@@ -215,21 +216,22 @@ func (f *Flight) tryUntil(now time.Duration, m *cluster.Member) time.Duration {
 // policy's total; where the caller's own time is nearer it is all of that but what
 // another attempt would take, so that an instance which hangs does not use it up.
 // Half would cut short what is slow by nature now and then. It is only for calls
-// that may be tried again, and only if the little is little indeed.
+// that would be tried again, and only if the little is little indeed.
 func (f *Flight) sparing(now time.Duration, m *cluster.Member) time.Duration {
 	left := f.left(now)
 	if f.Stream || left < 0 || left >= 2*f.route.PerTry || f.Options.Timeout == 0 && f.until != 0 && left >= f.until-now {
 		return f.route.PerTry
 	}
 	f.Idempotent = f.Idempotent || f.route.Policy.Retry.Idempotent(f.Method)
-	if !f.Repeatable(call.SentUnknown) || f.route.Retry.Last(&f.Call) {
+	pause, again := f.route.Retry.Ahead(&f.Call, now)
+	if !again {
 		return f.route.PerTry
 	}
 	usual := m.Load().Latency(now)
 	if usual == 0 { // nobody knows it yet: it should be like the others
 		usual = f.to.Quickest(f.info(now))
 	}
-	spare := max(4*usual, left/16)
+	spare := max(4*usual, pause+usual, left/16)
 	if usual == 0 || spare > left/4 {
 		return f.route.PerTry
 	}

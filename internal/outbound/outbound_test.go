@@ -198,14 +198,8 @@ func TestTimeIsSpared(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			within(t, test.policy, func(t *testing.T, d *upstream.Directory) {
-				for range 20 { // until each instance is known
-					x := newExchange(func(*outbound.Attempt) call.Outcome { <-time.After(test.usual); return fine })
-					if test.usual == 0 {
-						break
-					}
-					if _, err := do(t.Context(), d, x); err != nil {
-						t.Fatal(err)
-					}
+				if test.usual != 0 {
+					answer(t, d, test.usual)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), own)
 				defer cancel()
