@@ -21,6 +21,7 @@ type line struct {
 	conn   balancer.SubConn
 	state  atomic.Pointer[lineState]
 	full   atomic.Pointer[limit.FullError] // why it is not being made yet, nil if it is
+	users  atomic.Int64                    // attempts on it, less noMore once it takes none
 
 	// The switchboard's lock guards what follows.
 	instead *line // whose place it takes when it is ready
@@ -129,14 +130,51 @@ func (b *switchboard) renew(l *line) {
 // there may finish.
 func (b *switchboard) shutdown(l *line) {
 	b.mu.Lock()
+	if l.down {
+		b.mu.Unlock()
+		return
+	}
 	l.down = true
 	if l.timer != nil {
 		l.timer.Stop()
 	}
 	heir := l.heir
 	b.mu.Unlock()
-	l.conn.Shutdown()
+	l.retire()
 	if heir != nil {
 		b.shutdown(heir)
+	}
+}
+
+// noMore is more than there can be attempts.
+const noMore = 1 << 60
+
+// take counts an attempt in, unless the line takes no more.
+func (l *line) take() bool {
+	for {
+		n := l.users.Load()
+		if n < 0 {
+			return false
+		}
+		if l.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// give counts an attempt out.
+func (l *line) give() {
+	if l.users.Add(-1) == -noMore {
+		l.conn.Shutdown()
+	}
+}
+
+// retire takes no more attempts, and hangs up after the last one. gRPC would let
+// streams finish, too, but a call that comes to the connection at that very moment
+// then waits there to the end of its time (http2Client.NewStream of v1.85 finds it
+// draining, and waits for a place on it that nobody will give).
+func (l *line) retire() {
+	if l.users.Add(-noMore) == -noMore {
+		l.conn.Shutdown()
 	}
 }

@@ -93,7 +93,11 @@ func (b *switchboard) changed(l *line, s balancer.SubConnState) {
 	b.record(old.is, s.ConnectivityState)
 	switch s.ConnectivityState {
 	case connectivity.Idle:
-		l.conn.Connect()
+		if l.users.Load() < 0 { // nobody needs it any more
+			l.conn.Shutdown()
+		} else {
+			l.conn.Connect()
+		}
 	case connectivity.Ready:
 		b.ready(l)
 	default:
@@ -168,6 +172,10 @@ func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	l := found.(*line)
 	switch s := l.state.Load(); s.is {
 	case connectivity.Ready:
+		if !l.take() {
+			return balancer.PickResult{}, balancer.ErrNoSubConnAvailable // another has its place, or soon will
+		}
+		t.line = l
 		return balancer.PickResult{SubConn: l.conn, Done: t.done}, nil
 	case connectivity.TransientFailure, connectivity.Shutdown:
 		return balancer.PickResult{}, &connectError{m.Address, s.err}

@@ -23,6 +23,7 @@ type try struct {
 	sent, received atomic.Bool
 	ratelimited    atomic.Bool
 	pushback       atomic.Pointer[string]
+	line           *line // that it was put on last
 	trace          carrier
 	room           [2]string // for what is nearly always all of the trace
 }
@@ -54,6 +55,7 @@ func (t *try) done(info balancer.DoneInfo) {
 	if v := info.Trailer.Get("grpc-retry-pushback-ms"); len(v) > 0 {
 		t.pushback.Store(&v[0])
 	}
+	t.line.give()
 }
 
 // judge says what an attempt's error tells. If answered is true the error came
