@@ -15,7 +15,7 @@ import (
 //
 // Around an attempt stand either [Member.Begin] and [Member.End], which count
 // it, or [Member.Start], [Member.Answer] and End, which measure it as well;
-// [Member.Finish] is the last two in one.
+// [Member.Finish] is the last two in one, and [Member.Outrun] an Answer, too.
 type Member struct {
 	// load has what is under way in its upper half, and how much of that has
 	// not been answered yet in its lower.
@@ -27,7 +27,8 @@ type Member struct {
 	fresh    atomic.Int64 // when slow start began, 0 is none
 	id       atomic.Uint64
 	weight   atomic.Int32
-	lost     atomic.Uint32 // attempts that were given up since the last answer
+	lost     atomic.Uint32 // rounds that were lost to others since the last answer
+	outrun   atomic.Int64  // when the last of them was
 }
 
 // What one attempt adds to a member's load.
@@ -74,6 +75,13 @@ func (m *Member) Answer(now, took time.Duration, r call.Reason, after time.Durat
 	m.learn(now, took, r, after)
 }
 
+// Outrun is Answer for an attempt that was given up because another instance has
+// answered its call first: a hedge's, or what was hedged.
+func (m *Member) Outrun(now, took time.Duration) {
+	m.answered(now, m.load.Add(^uint64(unanswered-1)))
+	m.estimate.raise(now, m.atLeast(now, took))
+}
+
 // End takes back what Begin or Start counted and returns how many attempts are
 // left.
 func (m *Member) End() int { return int(int32(m.load.Add(^uint64(underway-1)) >> 32)) }
@@ -98,10 +106,13 @@ func (m *Member) learn(now, took time.Duration, r call.Reason, after time.Durati
 	switch {
 	case r.Failed(), r == call.Throttled:
 		took = max(took, penalty, min(after, maxAfter))
-	case r == call.Canceled:
-		m.estimate.raise(now, m.atLeast(took))
+	case r == call.Canceled: // a lower bound of what it would have taken
+		m.estimate.raise(now, took)
 		return
-	case r == call.OK, r == call.Expired:
+	case r == call.Expired:
+		m.estimate.observe(now, took)
+		return
+	case r == call.OK:
 	default: // refused or rejected: it was not asked
 		return
 	}
@@ -111,15 +122,20 @@ func (m *Member) learn(now, took time.Duration, r call.Reason, after time.Durati
 	}
 }
 
-// atLeast is what an attempt that was given up would have taken, as far as is
-// known: a lower bound, which says little when hedges come early and the instance
-// hangs. It is doubled with each further one that no answer came between, as TCP
-// does with a timer that runs out again (RFC 6298, 5.5).
-func (m *Member) atLeast(took time.Duration) time.Duration {
-	again := min(m.lost.Add(1)-1, maxDoublings)
+// atLeast is what an attempt that was outrun would have taken, as far as is known:
+// a lower bound, which says little when hedges come early and the instance hangs.
+// It is doubled with each further one that no answer came between, as TCP does with
+// a timer that runs out again (RFC 6298, 5.5), and as there once for all that were
+// under way together: they have met the same moment of silence.
+func (m *Member) atLeast(now, took time.Duration) time.Duration {
+	last := m.outrun.Load()
+	if int64(now-took) >= last && m.outrun.CompareAndSwap(last, int64(now)) {
+		m.lost.Add(1)
+	}
 	if took >= penalty {
 		return took
 	}
+	again := min(max(m.lost.Load(), 1)-1, maxDoublings)
 	return min(took<<again, penalty)
 }
 

@@ -56,30 +56,54 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// Attempts that are given up early, as those that lose to a hedge, must not make an
-// instance that never answers look as fast as they were given up.
-func TestGivenUpInARow(t *testing.T) {
-	m := new(balancer.Member)
-	giveUp := func() {
-		m.Start(start)
-		m.Finish(start, 10*time.Millisecond, call.Canceled, 0)
+// Attempts that lose to early hedges must not make an instance that never answers
+// look as fast as they were given up.
+func TestOutrunInARow(t *testing.T) {
+	const early = 10 * time.Millisecond
+	m, now := new(balancer.Member), start
+	lose := func() {
+		m.Start(now)
+		now += early
+		m.Outrun(now, early)
+		m.End()
 	}
-	for want := 10 * time.Millisecond; want < time.Second; want *= 2 {
-		giveUp()
-		within(t, "given up again", m.Latency(start), want, 1e-3)
+	for want := early; want < time.Second; want *= 2 {
+		lose()
+		within(t, "outrun again", m.Latency(now), want, 1e-3)
+		m.Start(now)
+		m.Finish(now, early, call.Expired, 0) // no answer either
 	}
 	for range 1000 {
-		giveUp()
+		lose()
 	}
-	within(t, "given up for ever", m.Latency(start), 5*time.Second, 1e-3)
+	within(t, "outrun for ever", m.Latency(now), 5*time.Second, 1e-2)
 
 	m = new(balancer.Member)
 	for range 100 { // an answer between says that it is as fast as the others
-		giveUp()
-		m.Start(start)
-		m.Finish(start, 5*time.Millisecond, call.OK, 0)
+		lose()
+		m.Start(now)
+		m.Finish(now, 5*time.Millisecond, call.OK, 0)
 	}
-	within(t, "given up now and then", m.Latency(start), 10*time.Millisecond, 1e-3)
+	within(t, "outrun now and then", m.Latency(now), early, 1e-2)
+}
+
+// A moment of silence is one, however many attempts have met it; and callers who go
+// away by nature say no more than that it would have taken longer.
+func TestGivenUpIsNotSlow(t *testing.T) {
+	const moment = 10 * time.Millisecond
+	m := new(balancer.Member)
+	for i := range 100 {
+		m.Start(start)
+		m.Outrun(start+moment+time.Duration(i)*time.Microsecond, moment)
+	}
+	within(t, "outrun all at once", m.Latency(start+moment), moment, 1e-2)
+
+	m = new(balancer.Member)
+	for i := range 100 {
+		m.Start(start)
+		m.Finish(start+time.Duration(i)*moment, moment, call.Canceled, 0)
+	}
+	within(t, "canceled in a row", m.Latency(start+100*moment), moment, 1e-2)
 }
 
 // Whatever the samples, the estimate lies between the least and the largest,

@@ -105,6 +105,9 @@ type Pick struct {
 	guard   *guard
 	leave   breaker.Leave // of the guard's breaker, if it was asked
 	trusted bool          // it was not asked, but must hear of failures
+
+	// Outrun says, before Judge, that another instance has answered first.
+	Outrun bool
 }
 
 // enter begins an attempt, if the member's breaker lets it in.
@@ -126,7 +129,11 @@ func (m *Member) enter(now time.Duration) (p Pick, err error) {
 func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 	r := out.Reason
 	answers := p.attempts.Add(1)
-	p.load.Answer(now, took, r, out.RetryAfter)
+	if p.Outrun {
+		p.load.Outrun(now, took)
+	} else {
+		p.load.Answer(now, took, r, out.RetryAfter)
+	}
 	p.load.Report(now, out.Utilization)
 	if w := p.watched.Load(); w != nil {
 		w.Record(now, r)

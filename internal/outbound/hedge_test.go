@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/innermesh/innermesh/call"
+	"github.com/innermesh/innermesh/internal/mono"
 	"github.com/innermesh/innermesh/internal/outbound"
 	"github.com/innermesh/innermesh/internal/upstream"
 	"github.com/innermesh/innermesh/policy"
@@ -206,4 +207,59 @@ func TestHedgeByPercentile(t *testing.T) {
 			t.Errorf("%.3f of the calls had a second attempt, want about 0.1", share)
 		}
 	}, "a", "b", "c")
+}
+
+// An instance that loses every race is taken for slow; one whose callers all go away
+// is not.
+func TestWhoLosesIsSlow(t *testing.T) {
+	const early = 10 * time.Millisecond
+	slowest := func(d *upstream.Directory) (most time.Duration) {
+		for _, m := range d.All()[0].Members() {
+			most = max(most, m.Load().Latency(mono.Now()))
+		}
+		return most
+	}
+	p := policy.Service{
+		Balancer: policy.Balancer{Policy: policy.RoundRobin},
+		Hedge:    policy.Hedge{After: policy.Duration(early)},
+		Retry:    policy.Retry{Budget: policy.Budget{Ratio: -1}},
+	}
+	within(t, p, func(t *testing.T, d *upstream.Directory) {
+		for range 20 {
+			s := &stuck{newSeveral(nil)}
+			if _, err := outbound.Do[int](t.Context(), d, &s.Flight, s); err != nil {
+				t.Fatal(err)
+			}
+			s.End(call.Outcome{})
+			synctest.Wait()
+		}
+		if took := slowest(d); took < 100*early {
+			t.Errorf("who has lost ten races is expected to take %v", took)
+		}
+	}, "a", "b")
+	within(t, p, func(t *testing.T, d *upstream.Directory) {
+		for range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(early/2, cancel)
+			if _, err := doSeveral(ctx, d, newSeveral(func(int) (time.Duration, call.Outcome) { return time.Hour, fine })); err == nil {
+				t.Fatal("answered")
+			}
+		}
+		if took := slowest(d); took > early {
+			t.Errorf("whose callers go away is expected to take %v", took)
+		}
+	}, "a", "b")
+}
+
+// stuck is a call that the instance a never answers.
+type stuck struct{ *several }
+
+// Prepare implements [outbound.Hedger].
+func (s *stuck) Prepare(a *outbound.Attempt) func() (int, call.Outcome) {
+	return func() (int, call.Outcome) {
+		if a.Member().ID != "a" {
+			return a.Number, fine
+		}
+		return 0, hang(a)
+	}
 }
