@@ -75,6 +75,8 @@ test: ## Everything: tidy, vet, lint, all tests on a real Consul, Redis, NATS an
 	@$(MAKE) examples
 	@for m in $(filter-out .,$(OWN)); do (set -x; go -C $$m test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
 	go test -race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
+	@# All of its worlds; the race detector left time for a few.
+	go test -count=1 ./internal/sim
 
 .PHONY: drills
 drills: engines consul ## What the house promises under load on real processes, in its long form: a table of drill, promise and figure

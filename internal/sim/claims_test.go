@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var seeds = flag.Int("seeds", 20, "how many worlds each claim is tried in")
+var seeds = flag.Int("seeds", worlds, "how many worlds each claim is tried in")
 
 // scenario is a course of events that shows figures for some claims.
 type scenario struct {
@@ -58,8 +58,9 @@ func (c claim) worst(figures []float64) float64 {
 
 var scenarios = []scenario{
 	crowded,
-	slowInstance(1), slowInstance(100), evenFleet, failingFast(10, 1), failingFast(10, 100), failingFast(2, 1), failingFast(2, 100),
-	retryStorm, overload, halfCritical, withinCapacity(true), withinCapacity(false), subsets, hedging,
+	slowInstance(1), slowInstance(100), evenFleet, failingFast(10, 1), failingFast(10, 100), failingFast(2, 100),
+	oneOfEleven, slowForMany, oneOfTwo,
+	retryStorm, overload, halfCritical, withinCapacity(true), withinCapacity(false), subsets, replaced, hedging,
 }
 
 // Every claim holds in every world.

@@ -18,7 +18,8 @@ type gate struct {
 	took    []time.Duration
 	limits  []float64 // of each second
 	all     counts
-	shed    int // calls that were turned away while nothing was being measured
+	over    bool // more comes than can be carried, so that much must be turned away
+	shed    int  // else, calls that were turned away while nothing was being measured
 }
 
 // counts are of default calls and of critical ones.
@@ -46,7 +47,7 @@ type crowd struct {
 
 func (c crowd) come(seed uint64) *gate {
 	w := newWorld(seed)
-	g := &gate{world: w, limit: limit.NewAdaptive("server", limit.AdaptiveOptions{Seed: seed})}
+	g := &gate{world: w, over: c.load > 1, limit: limit.NewAdaptive("server", limit.AdaptiveOptions{Seed: seed})}
 	g.work = func() time.Duration { return g.exp(mean) }
 	if c.even {
 		g.work = func() time.Duration { return g.between(mean/2, mean+mean/2) }
@@ -76,8 +77,10 @@ func (g *gate) enter(critical bool) {
 	g.all.came[v.kind]++
 	var err error
 	if v.leave, err = g.limit.EnterAt(g.now, priority); err != nil {
-		if _, measuring := g.limit.Baseline(); !measuring {
-			g.shed++
+		if !g.over {
+			if _, measuring := g.limit.Baseline(); !measuring {
+				g.shed++
+			}
 		}
 		return
 	}
