@@ -60,7 +60,7 @@ var scenarios = []scenario{
 	crowded,
 	slowInstance(1), slowInstance(100), evenFleet, failingFast(10, 1), failingFast(10, 100), failingFast(2, 100),
 	oneOfEleven, slowForMany, oneOfTwo,
-	retryStorm, overload, halfCritical, withinCapacity(true), withinCapacity(false), subsets, replaced, hedging,
+	retryStorm, outage, overload, halfCritical, withinCapacity(true), withinCapacity(false), subsets, replaced, hedging,
 }
 
 // Every claim holds in every world.
