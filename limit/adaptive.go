@@ -22,7 +22,9 @@ import (
 // learned under load, such as a minimum or a long average, can tell a queue that
 // never empties from slow work, and limits built on those drift away. Calls that
 // began before the measuring do not count, for they waited in the queue.
-// [Critical] calls are let in even then.
+// [Critical] calls are let in even then, and count if they found less than half of
+// the limit under way, or less than all of it where the last measuring found too few
+// of those.
 type Adaptive struct {
 	name    string
 	options AdaptiveOptions
@@ -31,6 +33,7 @@ type Adaptive struct {
 	peak     atomic.Int64 // of inflight since the last step
 	limit    atomic.Int64
 	pin      atomic.Int64 // how many may be under way while measuring, else 0
+	calm     atomic.Int64 // below how many a call finds no queue while measuring
 	// generation counts beginnings and ends of measuring; a sample belongs to
 	// that in which its call began.
 	generation atomic.Uint32
@@ -44,6 +47,7 @@ type Adaptive struct {
 	exact    float64    // the limit before rounding
 	baseline float64    // the median latency without load in nanoseconds, 0 is unknown
 	times    int        // how often that was measured, as far as it counts
+	missed   bool       // the last measuring found too few calls
 	measure  time.Duration
 	began    time.Duration
 	dice     uint64
@@ -59,6 +63,7 @@ func NewAdaptive(name string, o AdaptiveOptions) *Adaptive {
 	a := &Adaptive{name: name, options: o, exact: float64(o.Initial), dice: o.Seed}
 	a.limit.Store(int64(o.Initial))
 	a.pin.Store(int64(min(o.Probe, o.Initial)))
+	a.calm.Store(int64(max(min(o.Probe, o.Initial), o.Initial/2)))
 	a.due.Store(unset)
 	return a
 }
@@ -94,7 +99,7 @@ func (a *Adaptive) EnterAt(now time.Duration, p Priority) (Leave, error) {
 			if n+1 > a.peak.Load() {
 				a.peak.Store(n + 1)
 			}
-			return Leave{from: a, began: now, generation: generation, calm: pin == 0 || n < max(pin, limit/2)}, nil
+			return Leave{from: a, began: now, generation: generation, calm: pin == 0 || n < a.calm.Load()}, nil
 		}
 	}
 }
@@ -208,7 +213,14 @@ func (a *Adaptive) begun(now time.Duration) {
 	a.began = now
 	// A quarter of the limit leaves the queue empty and finds its calls soon;
 	// more than ten would not be little for a side that has become slower.
-	a.pin.Store(min(max(a.limit.Load()/4, int64(a.options.Probe)), 10, a.limit.Load()))
+	limit := a.limit.Load()
+	pin := min(max(limit/4, int64(a.options.Probe)), 10, limit)
+	calm := max(pin, limit/2)
+	if a.missed { // else a limit that is too low would stay so among critical calls
+		calm = limit
+	}
+	a.calm.Store(calm)
+	a.pin.Store(pin)
 	a.generation.Add(1)
 	a.clear()
 }
@@ -220,10 +232,13 @@ func (a *Adaptive) measured(now time.Duration, n int64) {
 	}
 	switch {
 	case n > 0 && a.baseline == 0, n >= minSamples:
+		a.missed = false
 		a.remember(a.median())
 	case a.baseline == 0: // no call yet: go on, there is nothing to go by
 		a.began = now
 		return
+	default:
+		a.missed = true
 	}
 	a.pin.Store(0)
 	a.generation.Add(1)
