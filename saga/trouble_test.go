@@ -2,8 +2,10 @@ package saga_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -50,6 +52,134 @@ func (f *faulty) Claim(ctx context.Context, c saga.Claim) ([]saga.Record, error)
 		<-time.After(f.slow)
 	}
 	return got, err
+}
+
+// mortal is the log of a program that dies at a write, before or after that was
+// stored: from then on it reads nothing and, so that nothing is tried again, is told
+// that all is somebody else's.
+type mortal struct {
+	saga.Log
+
+	stored bool
+	writes atomic.Int32 // that are left
+}
+
+func (m *mortal) write(store func() error) error {
+	switch left := m.writes.Add(-1); {
+	case left > 0:
+		return store()
+	case left == 0 && m.stored:
+		return cmp.Or(store(), saga.ErrFenced)
+	default:
+		return saga.ErrFenced
+	}
+}
+
+func (m *mortal) Create(ctx context.Context, r saga.Record, lease time.Duration) error {
+	return m.write(func() error { return m.Log.Create(ctx, r, lease) })
+}
+
+func (m *mortal) Save(ctx context.Context, r saga.Record, lease time.Duration) error {
+	return m.write(func() error { return m.Log.Save(ctx, r, lease) })
+}
+
+func (m *mortal) Claim(ctx context.Context, c saga.Claim) ([]saga.Record, error) {
+	if m.writes.Load() <= 0 {
+		return nil, errCut
+	}
+	return m.Log.Claim(ctx, c)
+}
+
+// Whichever write of its log a program dies at, another one brings the saga to one
+// of its two ends, with each effect once or not at all.
+func TestDeathAtEachWrite(t *testing.T) {
+	for end, last := range map[saga.Status]error{saga.Completed: nil, saga.Compensated: saga.Permanent(errTrial)} {
+		for _, stored := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stored %t", end, stored), func(t *testing.T) {
+				n := int32(1)
+				for dieAt(t, n, stored, last, end) && !t.Failed() {
+					n++
+				}
+				if n < 8 {
+					t.Errorf("only %d writes", n-1)
+				}
+			})
+		}
+	}
+}
+
+// dieAt has a program die at the nth write, and says whether there was one.
+func dieAt(t *testing.T, n int32, stored bool, last error, end saga.Status) (died bool) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		var mu sync.Mutex
+		seen, there := map[string]bool{}, map[string]int{} // by keys, and by those of Do
+		act := func(ctx context.Context, _ *order) error {
+			x := d.note(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if seen[x.Key] {
+				return nil
+			}
+			seen[x.Key] = true
+			if x.Undo {
+				there[x.DoKey]--
+			} else {
+				there[x.DoKey]++
+			}
+			return nil
+		}
+		step := func(name string) step { return step{Name: name, Do: act, Undo: act} }
+		pivot := saga.Step[order]{Name: "pivot", Pivot: true, Do: act}
+		if last != nil {
+			pivot.Do = d.always(last)
+		}
+		flaky := step("flaky")
+		var tries atomic.Int32
+		flaky.Do = func(ctx context.Context, o *order) error {
+			if err := act(ctx, o); err != nil || tries.Add(1) > 1 {
+				return err
+			}
+			return errTrial // with its effect, as a call whose answer is lost
+		}
+		def := &definition{Name: "order", Steps: []saga.Step[order]{
+			step("first"), flaky, {Together: []saga.Step[order]{step("left"), step("right")}}, pivot, {Name: "after", Do: act},
+		}}
+		memory := new(saga.Memory)
+		log := &mortal{Log: memory, stored: stored}
+		log.writes.Store(n)
+		a := begin(t, saga.Options{Log: log, Definitions: []saga.Runnable{def}})
+		if err := saga.Start(t.Context(), a, def, "one", order{Item: "lamp"}); err == nil {
+			for log.writes.Load() > 0 {
+				if i, err := a.Get(t.Context(), "one"); err != nil || i.Status.Ended() {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		died = log.writes.Load() <= 0
+		b := begin(t, saga.Options{Log: memory, Definitions: []saga.Runnable{def}})
+		start(t, b, def, "one") // again, to be sure
+		wait(t, b, "one", end)
+		want := 0
+		if end == saga.Completed {
+			want = 1
+		}
+		for key, n := range there {
+			if n != want {
+				t.Errorf("the effect of %s is there %d times, want %d; did %s", key, n, want, &d)
+			}
+		}
+		for name, keys := range d.keys {
+			if len(keys) != 1 {
+				t.Errorf("%s came with %d keys", name, len(keys))
+			}
+		}
+		if end == saga.Completed && len(there) != 6 {
+			t.Errorf("%d effects; did %s", len(there), &d)
+		}
+	})
+	return died
 }
 
 // logged collects what is logged.
