@@ -151,6 +151,10 @@ func differences() []difference {
 			why: "nobody is ejected for no time",
 		},
 		{
+			what: "`MaxEjectionPercent` that is less than one instance", sidecar: "nobody is ever ejected, with newer Envoys", here: "one may be",
+			why: "the default of 10 would do nothing for services of fewer than ten",
+		},
+		{
 			what: "an instance that is new, or back from ejection", sidecar: "has its whole share at once", here: "has it after 30s",
 			why: "cold instances are slow",
 		},
