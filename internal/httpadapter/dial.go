@@ -98,7 +98,7 @@ func (l *line) dial(ctx context.Context, w *waiter) {
 		dead, err = l.join(c, now)
 	}
 	if err != nil && !errors.Is(err, errNotNeeded) {
-		l.failDial(w, err, now)
+		l.failDial(ctx, w, err, now)
 	}
 	l.again()
 	l.mu.Unlock()
@@ -132,14 +132,16 @@ func (l *line) join(c *conn, now time.Duration) (dead []*conn, err error) {
 	return dead, nil
 }
 
-// failDial tells those who wait for a connection that could not be made. While
+// failDial tells those who wait for a connection that could not be made: all of
+// them over HTTP/2, unless it is over because w, who has asked for it, has gone. While
 // there are others, requests over HTTP/2 rather wait for a place there.
-func (l *line) failDial(w *waiter, err error, now time.Duration) {
-	if l.isHTTP2() && l.live > 0 {
+func (l *line) failDial(ctx context.Context, w *waiter, err error, now time.Duration) {
+	switch {
+	case !l.isHTTP2() || ctx.Err() != nil:
+	case l.live > 0:
 		l.calm = now + time.Second
 		return
-	}
-	if l.isHTTP2() {
+	default:
 		l.refuse(err)
 		return
 	}

@@ -97,7 +97,7 @@ func (l *line) spare() {
 		dead, err = l.join(c, mono.Now())
 	}
 	if err != nil && !errors.Is(err, errNotNeeded) {
-		l.failDial(nil, err, mono.Now())
+		l.failDial(l.conns.closing, nil, err, mono.Now())
 	}
 	l.again()
 	l.mu.Unlock()

@@ -155,7 +155,7 @@ func (l *line) release(c *conn) {
 		if c.leases == 0 {
 			c.rested = now
 		}
-		if full {
+		if full && c.leases < c.slots { // the other side may want fewer by now
 			l.free = append(l.free, c)
 		}
 		if len(l.waiting) > 0 {

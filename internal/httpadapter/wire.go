@@ -95,7 +95,7 @@ func (w *wire) agree(p []byte) {
 			w.heard = true
 			return
 		}
-		p = p[min(frame+int(p[0])<<16|int(p[1])<<8|int(p[2]), len(p)):]
+		p = p[min(frame+(int(p[0])<<16|int(p[1])<<8|int(p[2])), len(p)):]
 	}
 }
 
