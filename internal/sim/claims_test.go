@@ -58,7 +58,7 @@ func (c claim) worst(figures []float64) float64 {
 
 var scenarios = []scenario{
 	crowded,
-	slowInstance(1), slowInstance(100), evenFleet, failingFast(10, 1), failingFast(10, 100), failingFast(2, 100),
+	slowInstance(1), slowInstance(100), evenFleet, failingFast(10, 1), failingFast(10, 100), failingFast(2, 1), failingFast(2, 100),
 	oneOfEleven, slowForMany, oneOfTwo,
 	retryStorm, outage, overload, halfCritical, withinCapacity(true), withinCapacity(false), subsets, replaced, hedging,
 }

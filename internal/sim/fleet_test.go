@@ -79,12 +79,12 @@ func rate(clients int) float64 {
 }
 
 // slowInstance has one of 20 instances ten times slower than the others from the
-// 5th to the 20th second.
+// 5th to the 35th second.
 func slowInstance(clients int) scenario {
 	const (
 		instances = 20
 		from      = 5 * time.Second
-		to        = 20 * time.Second
+		to        = 35 * time.Second
 	)
 	// run returns the latencies while it is slow, its share then, and its share
 	// from 30 s after it has healed on.
@@ -128,7 +128,7 @@ func slowInstance(clients int) scenario {
 		},
 		run: func(seed uint64) []float64 {
 			usual, _, _ := run(seed, balancer.RoundRobin, from+5*time.Second)
-			p99, bad, healed := run(seed, balancer.PeakEWMA, to+45*time.Second)
+			p99, bad, healed := run(seed, balancer.PeakEWMA, to+50*time.Second)
 			figures := []float64{float64(p99) / float64(usual), bad, healed}
 			if compared(seed) {
 				least, bad, _ := run(seed, balancer.P2C, to)
@@ -208,8 +208,8 @@ func failingFast(instances, clients int) scenario {
 						bad++
 					}
 				}
-				f.arrivals(rate(clients), 30*time.Second, f.call)
-				f.run(31 * time.Second)
+				f.arrivals(rate(clients), 60*time.Second, f.call)
+				f.run(61 * time.Second)
 				return share(bad, calls)
 			}
 			figures := []float64{run(balancer.PeakEWMA)}
