@@ -55,6 +55,9 @@ type Breaker struct {
 	open  time.Duration
 	gate  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	since atomic.Int64 // unix nanoseconds of the last change
+
+	halfOpen atomic.Bool
+	probes   probes
 }
 
 // New returns a closed breaker. name appears in errors; changed may be nil.
@@ -73,6 +76,7 @@ func New(name string, o Options, changed func(Change)) *Breaker {
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			now := time.Now()
 			b.since.Store(now.UnixNano())
+			b.halfOpen.Store(to == gobreaker.StateHalfOpen)
 			if changed != nil {
 				changed(Change{From: stateOf(from), To: stateOf(to), Until: now.Add(o.Open)})
 			}
@@ -95,8 +99,14 @@ type Leave func(err error)
 // Enter admits an attempt, or returns an [*OpenError].
 func (b *Breaker) Enter() (Leave, error) {
 	done, err := b.gate.Allow()
+	if err != nil && b.halfOpen.Load() && b.probes.lapse(b.open) {
+		done, err = b.gate.Allow()
+	}
 	if err != nil {
 		return nil, b.Refusal()
+	}
+	if b.halfOpen.Load() {
+		return b.probes.add(done), nil
 	}
 	return done, nil
 }

@@ -57,6 +57,56 @@ func TestOpensAfterFailuresInARow(t *testing.T) {
 	})
 }
 
+// A probe that never ends is followed by another after a rest, and counts if it
+// ends all the same.
+func TestProbesThatHangLapse(t *testing.T) {
+	const rest = 5 * time.Second
+	halfOpen := func(t *testing.T) (*breaker.Breaker, breaker.Leave) {
+		b := breaker.New("web-1", breaker.Options{}, nil)
+		for range 5 {
+			attempt(t, b, call.Faulty)
+		}
+		<-time.After(rest + time.Nanosecond)
+		hangs, err := b.Enter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(rest - time.Nanosecond)
+		if _, err := b.Enter(); !errors.Is(err, breaker.ErrOpen) {
+			t.Fatalf("a second probe within the rest: %v", err)
+		}
+		<-time.After(time.Nanosecond)
+		return b, hangs
+	}
+	for _, late := range []call.Reason{call.OK, call.Faulty, call.Canceled} {
+		t.Run(late.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, _ := halfOpen(t)
+				attempt(t, b, call.OK)
+				wantState(t, b, breaker.Closed)
+
+				b, hangs := halfOpen(t)
+				second, err := b.Enter()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := b.Enter(); !errors.Is(err, breaker.ErrOpen) {
+					t.Fatalf("a third probe: %v", err)
+				}
+				hangs.Done(late)
+				wantState(t, b, map[call.Reason]breaker.State{call.OK: breaker.Closed, call.Faulty: breaker.Open, call.Canceled: breaker.HalfOpen}[late])
+				if _, err := b.Enter(); (err == nil) != (late == call.OK) {
+					t.Errorf("another, while the second is under way: %v", err)
+				}
+				second.Done(call.OK)
+				if late == call.Canceled {
+					wantState(t, b, breaker.Closed)
+				}
+			})
+		})
+	}
+}
+
 func TestOpensByShareOfFailures(t *testing.T) {
 	b := breaker.New("web-1", breaker.Options{Failures: -1, MinRequests: 10}, nil)
 	for i := range 9 {

@@ -24,7 +24,8 @@ type Options struct {
 	// Open is how long the breaker rests before it lets probes in. Default 5 s.
 	Open time.Duration
 	// Probes is how many calls are let in after the rest; all must succeed for
-	// the breaker to close, and one failure opens it again. Default 1.
+	// the breaker to close, and one failure opens it again. One that has not
+	// ended after Open makes room for another. Default 1.
 	Probes int
 }
 

@@ -413,35 +413,40 @@ func TestEjectedInstancesAreLeftAlone(t *testing.T) {
 
 // A probe that nobody answers ends with its time. If that was an attempt's, the
 // breaker rests again; if it was the whole call's, which says nothing about the
-// instance, the next one is let in.
+// instance, the next one is let in. Where nobody has set a time, each rest lets one
+// more in.
 func TestProbeThatHangs(t *testing.T) {
 	const s = time.Second
 	for name, test := range map[string]struct {
-		perTry time.Duration
-		want   []time.Duration
+		total, perTry time.Duration
+		want          []time.Duration
 	}{
-		"the attempt's time": {2 * s, []time.Duration{5 * s, 12 * s, 19 * s}},
-		"the call's time":    {-1, []time.Duration{5 * s, 8 * s, 11 * s, 14 * s, 17 * s}},
+		"the attempt's time": {3 * s, 2 * s, []time.Duration{5 * s, 12 * s, 19 * s}},
+		"the call's time":    {3 * s, -1, []time.Duration{5 * s, 8 * s, 11 * s, 14 * s, 17 * s}},
+		"no time":            {-1, -1, []time.Duration{5 * s, 10 * s, 15 * s}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := timeout(3*s, test.perTry)
+			p := timeout(test.total, test.perTry)
 			p.Balancer.PanicPercent = -1
 			within(t, p, func(t *testing.T, d *upstream.Directory) {
 				for range policy.Default().Breaker.Failures {
 					_, _ = do(t.Context(), d, newExchange(always(faulty)))
 				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
 				begin := time.Now()
 				let := make(chan time.Duration, 100)
 				var calls sync.WaitGroup
 				for time.Since(begin) < 20*s-10*time.Millisecond {
 					calls.Go(func() {
-						_, _ = do(t.Context(), d, newExchange(func(a *outbound.Attempt) call.Outcome {
+						_, _ = do(ctx, d, newExchange(func(a *outbound.Attempt) call.Outcome {
 							let <- time.Since(begin).Round(s)
 							return hang(a)
 						}))
 					})
 					<-time.After(10 * time.Millisecond)
 				}
+				cancel()
 				calls.Wait()
 				close(let)
 				var got []time.Duration
