@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -82,7 +83,7 @@ func (r *race[R]) try() (R, call.Outcome) {
 	if !started { // it can only be made alone
 		return alone(r.f, r.x, r.f.attempt)
 	}
-	timer := time.NewTimer(r.f.route.Hedge.After(r.f.began))
+	timer := time.NewTimer(r.wait(r.f.began))
 	defer timer.Stop()
 	for {
 		select {
@@ -94,10 +95,19 @@ func (r *race[R]) try() (R, call.Outcome) {
 			}
 		case <-timer.C:
 			if r.more() {
-				timer.Reset(max(r.f.route.Hedge.After(mono.Now()), time.Millisecond))
+				timer.Reset(max(r.wait(mono.Now()), time.Millisecond))
 			}
 		}
 	}
+}
+
+// wait is how long an answer is waited for before the next attempt: for ever, if
+// meanwhile nobody knows any more how long answers take.
+func (r *race[R]) wait(now time.Duration) time.Duration {
+	if after := r.f.route.Hedge.After(now); after >= 0 {
+		return after
+	}
+	return math.MaxInt64
 }
 
 // start begins an attempt.

@@ -263,3 +263,42 @@ func (s *stuck) Prepare(a *outbound.Attempt) func() (int, call.Outcome) {
 		return 0, hang(a)
 	}
 }
+
+// Once nobody knows any more how long answers take, no further attempt is made.
+func TestHedgeByForgottenPercentile(t *testing.T) {
+	const took = 400 * time.Millisecond
+	p := policy.Service{
+		Hedge: policy.Hedge{Percentile: 90, Attempts: 3},
+		Retry: policy.Retry{Budget: policy.Budget{Ratio: -1}},
+	}
+	twice := 0
+	for quiet := 28 * time.Second; quiet < 32*time.Second; quiet += took / 4 {
+		within(t, p, func(t *testing.T, d *upstream.Directory) {
+			var all sync.WaitGroup
+			for range 200 {
+				x := newExchange(func(*outbound.Attempt) call.Outcome { <-time.After(took); return fine })
+				all.Go(func() { _, _ = do(t.Context(), d, x) })
+			}
+			all.Wait()
+			<-time.After(31 * time.Second)
+			if _, err := doSeveral(t.Context(), d, newSeveral(func(int) (time.Duration, call.Outcome) { return 0, fine })); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(quiet)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			s := newSeveral(func(int) (time.Duration, call.Outcome) { return time.Hour, fine })
+			s.each = func(a *outbound.Attempt) call.Outcome { _, out := s.send(a); return out }
+			_, _ = doSeveral(ctx, d, s)
+			if len(s.at) > 1 {
+				twice++
+			}
+			if len(s.at) > 2 && s.at[2]-s.at[1] < took/2 {
+				t.Errorf("after %v without calls: attempts at %v", quiet, s.at)
+			}
+		}, "a", "b", "c")
+	}
+	if twice == 0 {
+		t.Error("nothing was hedged")
+	}
+}
