@@ -28,6 +28,7 @@ type Breaker struct {
 	Open Duration `json:"open,omitzero"`
 	// Probes is how many attempts then go to the instance as a trial, 1 to 100:
 	// if all succeed it is used again, if one fails it is left alone once more.
+	// One that takes longer than open makes room for another.
 	// Default: 1. Example: 3.
 	Probes int `json:"probes,omitzero"`
 }
