@@ -162,19 +162,20 @@ func TestTimeLeftGoesThroughTheChain(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		pass(ctx, chain)
-		declines(t, left)
+		declines(t, left, 20*time.Millisecond)
 	})
 }
 
 // The same over gRPC, which always tells, and over sockets.
 func TestGRPCTimeLeftGoesThroughTheChain(t *testing.T) {
+	const unit = 100 * time.Millisecond // the machine may be busy
 	left := make(chan time.Duration, 9)
 	var then grpc_testing.TestServiceClient
 	for range 3 { // from the last to the first
 		next := then
 		p := &payments{unary: func(ctx context.Context, _ int32) error {
 			left <- remains(ctx)
-			<-time.After(20 * time.Millisecond)
+			<-time.After(unit)
 			if next == nil {
 				return nil
 			}
@@ -184,12 +185,18 @@ func TestGRPCTimeLeftGoesThroughTheChain(t *testing.T) {
 		addr, _ := p.start(t, newMesh(t, mesh.Options{Discovery: addresses{}}).GRPCServerOptions()...)
 		then = dialled(t, newMesh(t, mesh.Options{Discovery: addresses{"payments": {addr}}}))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	if _, err := then.UnaryCall(limited(t), new(grpc_testing.SimpleRequest)); err != nil { // connects
+		t.Fatal(err)
+	}
+	for len(left) > 0 {
+		<-left
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*unit)
 	defer cancel()
 	if _, err := then.UnaryCall(ctx, new(grpc_testing.SimpleRequest)); err != nil && status.Code(err) != codes.DeadlineExceeded {
 		t.Fatal(err) // a machine that is busy may be late, and knows it then
 	}
-	declines(t, left)
+	declines(t, left, unit)
 }
 
 // apart is a network: nothing of a request's context crosses it.
@@ -208,14 +215,14 @@ func remains(ctx context.Context) time.Duration {
 	return time.Until(at)
 }
 
-// declines fails the test unless the three of a chain, whose caller had 100ms and
-// each of whom takes 20ms, had 100ms, 80ms and 60ms left at most.
-func declines(t *testing.T, left chan time.Duration) {
+// declines fails the test unless those of a chain, whose caller had five units of
+// time and each of whom takes one, had at most five, four and three left.
+func declines(t *testing.T, left chan time.Duration, unit time.Duration) {
 	t.Helper()
 	if n := len(left); n == 0 || n > 3 {
 		t.Errorf("%d were asked", n)
 	}
-	for most := 100 * time.Millisecond; len(left) > 0; most -= 20 * time.Millisecond {
+	for most := 5 * unit; len(left) > 0; most -= unit {
 		if got := <-left; got > most {
 			t.Errorf("%v left, want %v at most", got, most)
 		}
