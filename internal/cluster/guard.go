@@ -25,19 +25,19 @@ type guard struct {
 // history is how many successes a breaker is told of at most when doubt begins.
 const history = 200
 
-// enter asks the breaker, if it must be asked. Trusted says that it was not.
-func (g *guard) enter() (leave breaker.Leave, trusted bool, err error) {
+// enter asks the breaker, if it must be asked, and says so if it was not.
+func (g *guard) enter() (leave breaker.Leave, about remark, err error) {
 	if g.doubt.Load() == 0 {
-		return nil, true, nil
+		return nil, trusted, nil
 	}
 	leave, err = g.Enter()
-	return leave, false, err
+	return leave, 0, err
 }
 
 // judge takes in how an attempt ended. answers are those of the member so far.
-func (g *guard) judge(now time.Duration, leave breaker.Leave, trusted bool, r call.Reason, answers uint64) {
+func (g *guard) judge(now time.Duration, leave breaker.Leave, about remark, r call.Reason, answers uint64) {
 	switch {
-	case trusted:
+	case about&trusted != 0:
 		g.pace.tick(now, g.window, answers)
 		g.report(now, r, answers)
 	case leave != nil:

@@ -33,10 +33,10 @@ func (g *guarded) attempt(r call.Reason) (guarded, plain bool) {
 		leave.Done(r)
 		plain = true
 	}
-	leave, trusted, err := g.enter()
+	leave, about, err := g.enter()
 	if err == nil {
 		g.answers++
-		g.judge(mono.Now(), leave, trusted, r, g.answers)
+		g.judge(mono.Now(), leave, about, r, g.answers)
 	}
 	return err == nil, plain
 }

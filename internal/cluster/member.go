@@ -100,15 +100,26 @@ func (m *Member) depart() {
 
 // Pick is a member that was chosen for one attempt. Judge and Release must each
 // be called exactly once, Judge first.
+//
+// It has four fields: with five the compiler would no longer keep it in registers,
+// and a pick take half as long again.
 type Pick struct {
 	*Member
-	guard   *guard
-	leave   breaker.Leave // of the guard's breaker, if it was asked
-	trusted bool          // it was not asked, but must hear of failures
-
-	// Outrun says, before Judge, that another instance has answered first.
-	Outrun bool
+	guard *guard
+	leave breaker.Leave // of the guard's breaker, if it was asked
+	about remark
 }
+
+// remark is what is known of a pick, none or several.
+type remark uint8
+
+const (
+	trusted remark = 1 << iota // the breaker was not asked, but must hear of failures
+	outrun                     // another instance has answered first
+)
+
+// Outrun says, before Judge, that another instance has answered first.
+func (p *Pick) Outrun() { p.about |= outrun }
 
 // enter begins an attempt, if the member's breaker lets it in.
 func (m *Member) enter(now time.Duration) (p Pick, err error) {
@@ -118,7 +129,7 @@ func (m *Member) enter(now time.Duration) (p Pick, err error) {
 	if p.guard == nil {
 		return p, nil
 	}
-	if p.leave, p.trusted, err = p.guard.enter(); err == nil || m.spared.Load() {
+	if p.leave, p.about, err = p.guard.enter(); err == nil || m.spared.Load() {
 		return p, nil
 	}
 	m.load.Finish(now, 0, call.Rejected, 0)
@@ -129,7 +140,7 @@ func (m *Member) enter(now time.Duration) (p Pick, err error) {
 func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 	r := out.Reason
 	answers := p.attempts.Add(1)
-	if p.Outrun {
+	if p.about&outrun != 0 {
 		p.load.Outrun(now, took)
 	} else {
 		p.load.Answer(now, took, r, out.RetryAfter)
@@ -147,7 +158,7 @@ func (p *Pick) Judge(now, took time.Duration, out call.Outcome) {
 		p.silence(false)
 	}
 	if p.guard != nil {
-		p.guard.judge(now, p.leave, p.trusted, r, answers)
+		p.guard.judge(now, p.leave, p.about, r, answers)
 	}
 }
 

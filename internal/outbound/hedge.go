@@ -205,7 +205,9 @@ func (r *race[R]) abandon(won *runner[R]) {
 			continue
 		}
 		f.took(run.a)
-		run.a.pick.Outrun = run.a.trouble == nil
+		if run.a.trouble == nil {
+			run.a.pick.Outrun()
+		}
 		run.a.judge(f, call.Outcome{Reason: call.Canceled, Sent: call.SentUnknown, Err: context.Canceled}, mono.Now())
 		run.a.Cancel()
 		run.counted = f.upstream.Begin()
