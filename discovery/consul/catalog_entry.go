@@ -21,16 +21,8 @@ type catalogEntry struct {
 }
 
 type catalogService struct {
-	ID       string            `json:"ID"`
-	Service  string            `json:"Service"`
-	Address  string            `json:"Address"`
-	Port     int               `json:"Port"`
-	Tags     []string          `json:"Tags,omitempty"`
-	Meta     map[string]string `json:"Meta,omitempty"`
-	Weights  weights           `json:"Weights"`
-	Tagged   tagged            `json:"TaggedAddresses,omitempty"`
-	Connect  *connect          `json:"Connect,omitempty"`
-	Locality *locality         `json:"Locality,omitempty"`
+	listing
+	Service string `json:"Service"`
 }
 
 type catalogCheck struct {
@@ -56,10 +48,7 @@ type definition struct {
 func newEntry(r registration) catalogEntry {
 	return catalogEntry{
 		Node: nodePrefix + r.ID, Address: r.Address, NodeMeta: map[string]string{"innermesh": "agentless"},
-		Service: &catalogService{
-			ID: r.ID, Service: r.Name, Address: r.Address, Port: r.Port, Tags: r.Tags, Meta: r.Meta,
-			Weights: r.Weights, Tagged: r.Tagged, Connect: r.Connect, Locality: r.Locality,
-		},
+		Service: &catalogService{listing: r.listing, Service: r.Name},
 	}
 }
 

@@ -15,8 +15,14 @@ import (
 
 // registration is the body of /v1/agent/service/register.
 type registration struct {
+	listing
+	Name   string  `json:"Name"`
+	Checks []check `json:"Checks"`
+}
+
+// listing is what agents and the catalog are told of an instance in the same words.
+type listing struct {
 	ID       string            `json:"ID"`
-	Name     string            `json:"Name"`
 	Address  string            `json:"Address"`
 	Port     int               `json:"Port"`
 	Tags     []string          `json:"Tags,omitempty"`
@@ -25,7 +31,6 @@ type registration struct {
 	Tagged   tagged            `json:"TaggedAddresses,omitempty"`
 	Connect  *connect          `json:"Connect,omitempty"`
 	Locality *locality         `json:"Locality,omitempty"`
-	Checks   []check           `json:"Checks"`
 }
 
 // tagged are addresses by their names.
@@ -84,12 +89,11 @@ func newRegistration(reg discovery.Registration) (registration, error) {
 	if err != nil {
 		return registration{}, err
 	}
-	body := registration{
-		ID: i.ID, Name: reg.Service, Address: at.Address, Port: at.Port,
+	body := registration{Name: reg.Service, Checks: checks(reg), listing: listing{
+		ID: i.ID, Address: at.Address, Port: at.Port,
 		Tags: slices.Clone(i.Tags), Meta: maps.Clone(i.Meta),
 		Weights: weights{Passing: max(i.Weight, 1), Warning: reg.WarningShare()},
-		Checks:  checks(reg),
-	}
+	}}
 	for name, addr := range reg.TaggedAddresses {
 		at, err := dialled(addr)
 		if err != nil {
